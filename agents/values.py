@@ -1,0 +1,138 @@
+"""Manifests, model calls and replies as plain values. No row, no query."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.values import Grant, Risk
+
+
+class AgentKind(StrEnum):
+    """Only routers and supervisors are offered `dispatch_to_*`."""
+
+    WORKER = "worker"
+    ROUTER = "router"
+    SUPERVISOR = "supervisor"
+
+
+class Limits(BaseModel):
+    """Bounds of one dispatch. Every one ends the loop with its own stop reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    iterations: int = Field(default=12, ge=1, le=1000, description="model calls")
+    tokens_per_call: int = Field(default=2048, ge=1, le=128_000, description="output tokens of one model call")
+    tokens_total: int = Field(default=200_000, ge=1, description="input and output tokens of the dispatch")
+    cost_usd: Decimal = Field(default=Decimal("1"), ge=0, description="US dollars for the dispatch")
+    wall_seconds: int = Field(default=3600, ge=1, description="working time; waiting for people does not count")
+    tool_calls_per_turn: int = Field(default=8, ge=1, le=100)
+
+
+class GrantSpec(BaseModel):
+    """A grant as it stands in a manifest. Overrides can only tighten what the tool's own row says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tool: str
+    risk_floor: Risk | None = None
+    always_confirm: bool = False
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    result_limit_bytes: int | None = Field(default=None, gt=0)
+
+    def grant(self) -> Grant:
+        return Grant(**self.model_dump())
+
+
+class ManifestSpec(BaseModel):
+    """The content of one manifest version: everything a dispatch pins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(max_length=120)
+    owns: str = Field(max_length=300, description="one line: what this agent is responsible for")
+    kind: AgentKind = AgentKind.WORKER
+    system_prompt: str
+    models: tuple[str, ...] = Field(min_length=1, description="names in the model catalogue, first choice first")
+    grants: tuple[GrantSpec, ...] = ()
+    limits: Limits = Limits()
+    handoff_targets: tuple[str, ...] = Field(default=(), description="slugs of agents it may propose")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the model catalogue. Prices are US dollars per million tokens."""
+
+    name: str
+    provider_model: str
+    endpoint: str  # base URL; empty: the installation's default
+    credential: str  # secret reference, "env:NAME"; empty: the installation's default
+    context_window: int
+    output_limit: int
+    input_price: Decimal
+    output_price: Decimal
+    cache_read_price: Decimal
+    cache_write_price: Decimal
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one reply. `input_tokens` excludes what was read from or written to the prompt cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What goes on the wire: `messages` and `tools` are the SDK's plain JSON shapes, tools in a stable order."""
+
+    model: ModelSpec
+    system: str
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    max_tokens: int
+    timeout_seconds: float = 600
+
+
+@dataclass(frozen=True)
+class ModelReply:
+    """`content` is the SDK's plain JSON blocks, kept whole, unknown block types included; they are echoed as they came."""
+
+    content: Sequence[Mapping[str, Any]]
+    stop_reason: str
+    usage: Usage
+    model: str
+    request_id: str = ""
+
+
+class FailureKind(StrEnum):
+    """RETRY: come back at `retry_after_seconds`; NEXT_MODEL: this model cannot serve it; FATAL: our request is wrong."""
+
+    RETRY = "retry"
+    NEXT_MODEL = "next_model"
+    FATAL = "fatal"
+
+
+@dataclass(frozen=True)
+class ModelFailure:
+    """`code` is the provider's error type or ours (timeout, connection, truncated, garbage); `sentence` is for people.
+
+    `sent` is False only when it is certain that the provider did no work, so that nothing is owed.
+    """
+
+    kind: FailureKind
+    code: str
+    sentence: str
+    retry_after_seconds: float | None = None
+    sent: bool = True
+    details: Mapping[str, Any] = field(default_factory=dict)

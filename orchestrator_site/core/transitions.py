@@ -1,0 +1,69 @@
+"""State machines as tables: one table a machine, moved by one conditional UPDATE."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+
+class IllegalTransition(Exception):
+    """Our mistake: the table has no such arrow."""
+
+
+class StaleRow(Exception):
+    """Somebody else moved the row first, or its fence has grown: whoever holds it now is right, and we stop."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`table` maps every status to the statuses that may follow it; a status with none is final."""
+
+    name: str
+    table: Mapping[str, frozenset[str]]
+
+    @property
+    def statuses(self) -> list[str]:
+        return list(self.table)
+
+    @property
+    def final(self) -> frozenset[str]:
+        return frozenset(status for status, following in self.table.items() if not following)
+
+    @property
+    def open(self) -> frozenset[str]:
+        return frozenset(self.table) - self.final
+
+    def constraint(self) -> models.CheckConstraint:
+        """Refuses, in the database, any status outside the table."""
+        return models.CheckConstraint(
+            name=f"{self.name}_status_known", condition=models.Q(status__in=self.statuses)
+        )
+
+    def choices(self) -> list[tuple[str, str]]:
+        return [(status, status.replace("_", " ")) for status in self.table]
+
+    def move(self, row: models.Model, to: str, **changes: Any) -> str:
+        """Move one row and return the status it left.
+
+        Matches on (pk, the status we read): raises StaleRow when another writer was first, IllegalTransition when
+        the table has no such arrow. The caller holds the row's owner lock or fence and records the event.
+        """
+        before = row.status  # type: ignore[attr-defined]
+        if to not in self.table[before]:
+            raise IllegalTransition(f"{self.name}: {before} -> {to}")
+        moved = type(row)._base_manager.filter(pk=row.pk, status=before).update(status=to, **changes)
+        if not moved:
+            raise StaleRow(f"{self.name} {row.pk} is no longer {before}")
+        for field, value in {"status": to, **changes}.items():
+            setattr(row, field, value)
+        return before
+
+
+def machine(name: str, table: Mapping[str, Iterable[str]]) -> Machine:
+    """Raises IllegalTransition at import when an arrow leads to a status the table does not have."""
+    frozen = {status: frozenset(following) for status, following in table.items()}
+    unknown = {target for following in frozen.values() for target in following} - frozen.keys()
+    if unknown:
+        raise IllegalTransition(f"{name}: arrows to unknown statuses {sorted(unknown)}")
+    return Machine(name, frozen)
