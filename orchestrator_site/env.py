@@ -1,6 +1,8 @@
 """Typed readers of environment variables: a wrong value stops the start and names its variable."""
 
 import os
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -52,3 +54,48 @@ def boolean(name: str, default: bool) -> bool:
 def words(name: str, default: list[str]) -> list[str]:
     raw = os.environ.get(name)
     return default if raw is None else [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def optional(name: str) -> str | None:
+    """The text of the variable; None when it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+def postgres(name: str, default: str) -> dict[str, Any]:
+    """Django's connection settings out of a `postgresql://user:password@host:port/name?sslmode=…` URL.
+
+    A socket folder goes into the query, `?host=/run/postgresql`; every other query part is passed to libpq as it is.
+    """
+    url = _url(name, default, {"postgres", "postgresql"})
+    database = unquote(url.path.removeprefix("/"))
+    if not database:
+        raise ImproperlyConfigured(f"{name} names no database: postgresql://user:password@host:5432/NAME.")
+    query = dict(parse_qsl(url.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": database,
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": query.pop("host", url.hostname or ""),
+        "PORT": query.pop("port", str(url.port or "")),
+        "OPTIONS": dict(query),
+    }
+
+
+def redis(name: str, default: str) -> str:
+    """A `redis://`, `rediss://` or `unix:///path/to.sock?db=0` URL, as the redis client reads it."""
+    _url(name, default, {"redis", "rediss", "unix"})
+    return os.environ.get(name, default)
+
+
+def _url(name: str, default: str, schemes: set[str]) -> SplitResult:
+    raw = os.environ.get(name, default)
+    try:
+        url = urlsplit(raw)
+        _ = url.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a valid URL: {error}.") from None
+    if url.scheme not in schemes:
+        # The value itself stays out of the message: it may hold a password.
+        raise ImproperlyConfigured(f"{name} must start with {' or '.join(sorted(f'{s}://' for s in schemes))}.")
+    return url

@@ -1,43 +1,207 @@
 """Settings, read from the environment. README.md lists every variable."""
 
+import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from orchestrator_site import env
+from orchestrator_site.secret_key import kept_key
+from orchestrator_site.services.places import redis_socket, socket_folder
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("BATON_DATA_DIR", str(BASE_DIR / ".data")))
+DATA_DIR = Path(env.text("BATON_DATA_DIR", str(BASE_DIR / ".data"))).absolute()
 
 DEBUG = env.boolean("BATON_DEBUG", True)
-SECRET_KEY = env.text("SECRET_KEY", "development-only-key") if DEBUG else env.text("SECRET_KEY")
-ALLOWED_HOSTS = env.words("BATON_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
-USE_TZ = True
-TIME_ZONE = "UTC"
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-ROOT_URLCONF = "orchestrator_site.urls"
+SECRET_KEY = env.optional("SECRET_KEY") or (kept_key(DATA_DIR / "secret_key") if DEBUG else env.text("SECRET_KEY"))
+
+# The demo's agents and commands: there in development, in production only when asked for.
+BATON_DEMO = env.boolean("BATON_DEMO", DEBUG)
+BATON_DEMO_MODEL_URL = env.optional("BATON_DEMO_MODEL_URL")
+BATON_PUBLIC_URL = env.text("BATON_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+
+# The model server. Without a key, demo agents use the bundled demo model server.
+ANTHROPIC_API_KEY = env.optional("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = env.optional("ANTHROPIC_BASE_URL")
+
+# How work is carried.
+BATON_WORKER_THREADS = env.integer("BATON_WORKER_THREADS", 40, at_least=1)
+BATON_LEASE_SECONDS = env.seconds("BATON_LEASE_SECONDS", 30)
+BATON_RECONCILE_SECONDS = env.seconds("BATON_RECONCILE_SECONDS", 2)
+BATON_ROSTER_POLL_SECONDS = env.seconds("BATON_ROSTER_POLL_SECONDS", 2)
+BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
+
+# Dotted paths of callables `(name, pid) -> None` that the supervisor tells when a process of its own was seen to exit.
+BATON_ON_PROCESS_EXIT: list[str] = []
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.inlines",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "channels",
     "orchestrator_site.core",
     "tools",
     "agents",
     "approvals",
     "runs",
+    "orchestrator_site",
+    *(["orchestrator_site.demo"] if BATON_DEMO else []),
 ]
 
-_db = urlsplit(env.text("DATABASE_URL", f"postgresql://postgres@/baton?host={DATA_DIR / 'run'}"))
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": _db.path.lstrip("/"),
-        "USER": unquote(_db.username or ""),
-        "HOST": str(DATA_DIR / "run"),
-    }
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "orchestrator_site.urls"
+ASGI_APPLICATION = "orchestrator_site.asgi.application"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.debug",
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# PostgreSQL. The pool takes the place of persistent connections; health checks cost 0.1 ms and survive a server restart.
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.postgres("DATABASE_URL", f"postgresql://postgres@/baton?host={socket_folder(DATA_DIR)}")
+}
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+BATON_DB_POOL = env.boolean("BATON_DB_POOL", True)
+if BATON_DB_POOL:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15}
+# 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.
+BATON_STATEMENT_SECONDS = env.integer("BATON_STATEMENT_SECONDS", 60)
+if BATON_STATEMENT_SECONDS:
+    _own = DATABASES["default"]["OPTIONS"].get("options", "")
+    DATABASES["default"]["OPTIONS"]["options"] = f"-c statement_timeout={BATON_STATEMENT_SECONDS}s {_own}".strip()
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis: doorbells and live fan-out. The client reads unix:// URLs, Celery's transport wants its own spelling of them.
+REDIS_URL = env.redis("REDIS_URL", f"unix://{redis_socket(DATA_DIR)}?db=0")
+_redis = urlsplit(REDIS_URL)
+_redis_db = re.search(r"db=(\d+)", _redis.query) if _redis.scheme == "unix" else re.search(r"/(\d+)$", _redis.path)
+REDIS_DB = int(_redis_db.group(1)) if _redis_db else 0
+# Redis publishes across its numbered databases: whoever publishes puts this in front of the channel's name.
+REDIS_CHANNEL_PREFIX = f"baton:{REDIS_DB}:"
+
+CELERY_BROKER_URL = (
+    f"redis+socket://{_redis.path}?virtual_host={REDIS_DB}" if _redis.scheme == "unix" else REDIS_URL
+)
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # rows are the truth: a lost message is found again by the reconciler
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = BATON_WORKER_THREADS
+CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 5
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {}
+
+# The web.
+_public = urlsplit(BATON_PUBLIC_URL)
+ALLOWED_HOSTS = env.words("BATON_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", _public.hostname or "localhost"])
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+MEDIA_ROOT = DATA_DIR / "media"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if not DEBUG:
+    # Set BATON_HTTPS=0 only where nothing but a trusted network reaches the server.
+    _https = env.boolean("BATON_HTTPS", True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+    SECURE_HSTS_SECONDS = env.integer("BATON_HSTS_SECONDS", 31_536_000) if _https else 0
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
+    SECURE_REDIRECT_EXEMPT = [r"^api/v1/health/"]  # asked from beside the server, without the proxy
+SESSION_COOKIE_HTTPONLY = True
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "PAGE_SIZE": 50,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Baton",
+    "DESCRIPTION": "A control plane for AI agents: agents propose, people dispose.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+UNFOLD = {"SITE_TITLE": "Baton", "SITE_HEADER": "Baton", "SITE_SYMBOL": "conversion_path"}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("BATON_LOG_LEVEL", "INFO")},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
 }
