@@ -2,6 +2,8 @@ import os
 import secrets
 from pathlib import Path
 
+from orchestrator_site.services.places import made
+
 
 def kept_key(path: Path) -> str:
     """The key in `path`, made at the first call: sessions survive a restart, and no two installations share one."""
@@ -13,7 +15,7 @@ def kept_key(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made(path.parent)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.touch(mode=0o600)
     fresh.write_text(secrets.token_urlsafe(50))

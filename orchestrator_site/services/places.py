@@ -27,3 +27,12 @@ def is_open_to_others(folder: Path) -> bool:
 
 def redis_socket(data: Path) -> Path:
     return socket_folder(data) / "redis.sock"
+
+
+def made(data: Path) -> Path:
+    """The data folder, there from now on. Made by root it can be walked through, so that PostgreSQL's user reaches it."""
+    missing = [part for part in [data, *data.parents] if not part.exists()]
+    for part in reversed(missing):
+        part.mkdir(exist_ok=True)
+        part.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return data

@@ -1,0 +1,33 @@
+"""The settings under test: the real ones over a data folder and a Redis database of this run's own.
+
+Loaded before any fixture, so everything here is only computed; `conftest.py` starts the services.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Handed on to parallel test processes, which use the services of the one that started them.
+if "BATON_TEST_DATA_DIR" not in os.environ:
+    os.environ["BATON_TEST_DATA_DIR"] = tempfile.mkdtemp(prefix="baton-test-")
+    os.environ["BATON_TEST_DATA_IS_OURS"] = "1"
+    Path(os.environ["BATON_TEST_DATA_DIR"]).chmod(0o711)
+_data = Path(os.environ["BATON_TEST_DATA_DIR"])
+_process = os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")
+
+# A developer's own key, server or mode must not leak into a test.
+for _name in [*os.environ]:
+    if _name.startswith(("ANTHROPIC_", "BATON_")) and not _name.startswith("BATON_TEST_"):
+        del os.environ[_name]
+os.environ |= {"BATON_DATA_DIR": str(_data), "BATON_DB_POOL": "0", "SECRET_KEY": "for tests only, long enough to sign with"}
+if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
+    from orchestrator_site.services.places import redis_socket
+
+    os.environ["REDIS_URL"] = f"unix://{redis_socket(_data)}?db={int(_process) + 1}"
+    os.environ["BATON_TEST_REDIS_IS_OURS"] = "1"
+
+from orchestrator_site.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGGING_CONFIG = None
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
