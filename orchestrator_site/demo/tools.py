@@ -20,6 +20,7 @@ from tools import callables
 from tools.values import CallContext
 
 CURRENCY = "EUR"
+ADDRESS_FIELDS = ["line1", "line2", "postal_code", "city", "country"]
 MOST_FOUND = 10
 PAYMENTS_TIMEOUT_SECONDS = 2
 SMTP_TIMEOUT_SECONDS = 10
@@ -167,10 +168,9 @@ def change_address(*, order_number: int, address: dict[str, str], call: CallCont
     if order.has_left:
         raise ShopError(f"Order {order_number} has left the warehouse, so its address can no longer be changed.")
     before = order.address
-    order.line2 = ""
-    for field, value in address.items():
-        setattr(order, field, value)
-    order.save(update_fields=["line1", "line2", "postal_code", "city", "country"])
+    for field in ADDRESS_FIELDS:
+        setattr(order, field, address.get(field, ""))
+    order.save(update_fields=ADDRESS_FIELDS)
     result = {"order_number": order.number, "address": order.address, "previous_address": before}
     return _keep(call, order, "address", {"address": address}, result)
 
