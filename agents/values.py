@@ -63,6 +63,17 @@ class ManifestSpec(BaseModel):
 
 
 @dataclass(frozen=True)
+class Problem:
+    """One reason why a manifest cannot be published; `field` is a dotted path into the manifest."""
+
+    field: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.sentence}"
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One row of the model catalogue. Prices are US dollars per million tokens."""
 

@@ -1,0 +1,41 @@
+"""What the verbs of this room refuse.
+
+AgentsError
+├── InvalidSlug
+├── ManifestIsPublished
+├── ManifestIsADraft
+├── NothingPublished
+└── NotPublishable   (carries its problems)
+"""
+
+from collections.abc import Sequence
+
+from agents.values import Problem
+
+
+class AgentsError(Exception):
+    """One plain sentence for the person who asked."""
+
+
+class InvalidSlug(AgentsError):
+    pass
+
+
+class ManifestIsPublished(AgentsError):
+    """A published manifest never changes: draft the next version."""
+
+
+class ManifestIsADraft(AgentsError):
+    """Only versions that were published once can be rolled back to."""
+
+
+class NothingPublished(AgentsError):
+    """An agent without a published manifest cannot be put to work."""
+
+
+class NotPublishable(AgentsError):
+    """Lists every problem at once, one `field: sentence` a line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
