@@ -94,7 +94,7 @@ TEMPLATES = [
     },
 ]
 
-# PostgreSQL. The pool takes the place of persistent connections; health checks cost 0.1 ms and survive a server restart.
+# PostgreSQL. A pool in place of persistent connections; health checks cost 0.1 ms and survive a server restart.
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.postgres("DATABASE_URL", f"postgresql://postgres@/baton?host={socket_folder(DATA_DIR)}")
 }
@@ -118,9 +118,7 @@ REDIS_DB = int(_redis_db.group(1)) if _redis_db else 0
 # Redis publishes across its numbered databases: whoever publishes puts this in front of the channel's name.
 REDIS_CHANNEL_PREFIX = f"baton:{REDIS_DB}:"
 
-CELERY_BROKER_URL = (
-    f"redis+socket://{_redis.path}?virtual_host={REDIS_DB}" if _redis.scheme == "unix" else REDIS_URL
-)
+CELERY_BROKER_URL = f"redis+socket://{_redis.path}?virtual_host={REDIS_DB}" if _redis.scheme == "unix" else REDIS_URL
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # rows are the truth: a lost message is found again by the reconciler
@@ -145,7 +143,7 @@ _public = urlsplit(BATON_PUBLIC_URL)
 ALLOWED_HOSTS = env.words("BATON_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", _public.hostname or "localhost"])
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = DATA_DIR / "static"  # filled by collectstatic; in development files are served from where they are
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

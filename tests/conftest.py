@@ -10,7 +10,7 @@ SERVICES = pytest.StashKey[Services]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    DatabaseOperations.execute_sql_flush = empty_tables  # type: ignore[method-assign]
+    DatabaseOperations.execute_sql_flush = empty_tables  # type: ignore[assignment]
     if hasattr(config, "workerinput"):
         return  # a parallel test process uses the services of the one that started it
     config.stash[SERVICES] = services = Services()
@@ -38,7 +38,7 @@ def _stack(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def stack(_stack: Stack, transactional_db: None) -> Iterator[Stack]:
-    """Real processes over this test's database; `stack.worker()` for the standing worker. Implies `transactional_db`."""
+    """Real processes over this test's database, which implies `transactional_db`; `stack.worker()` is the standing one."""
     try:
         yield _stack
     finally:

@@ -13,7 +13,8 @@ def empty_tables(operations: DatabaseOperations, sql_list: Sequence[str]) -> Non
     """
     for left in reversed(range(TRIES)):
         try:
-            return _empty(operations, sql_list)
+            _empty(operations, sql_list)
+            break
         except OperationalError:
             if not left:
                 raise

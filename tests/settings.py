@@ -3,14 +3,16 @@
 Loaded before any fixture, so everything here is only computed; `conftest.py` starts the services.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 # Handed on to parallel test processes, which use the services of the one that started them.
 if "BATON_TEST_DATA_DIR" not in os.environ:
     os.environ["BATON_TEST_DATA_DIR"] = tempfile.mkdtemp(prefix="baton-test-")
-    os.environ["BATON_TEST_DATA_IS_OURS"] = "1"
+    atexit.register(shutil.rmtree, os.environ["BATON_TEST_DATA_DIR"], ignore_errors=True)
     Path(os.environ["BATON_TEST_DATA_DIR"]).chmod(0o711)
 _data = Path(os.environ["BATON_TEST_DATA_DIR"])
 _process = os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")
@@ -19,7 +21,11 @@ _process = os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")
 for _name in [*os.environ]:
     if _name.startswith(("ANTHROPIC_", "BATON_")) and not _name.startswith("BATON_TEST_"):
         del os.environ[_name]
-os.environ |= {"BATON_DATA_DIR": str(_data), "BATON_DB_POOL": "0", "SECRET_KEY": "for tests only, long enough to sign with"}
+os.environ |= {
+    "BATON_DATA_DIR": str(_data),
+    "BATON_DB_POOL": "0",
+    "SECRET_KEY": "for tests only, long enough to sign with",
+}
 if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
     from orchestrator_site.services.places import redis_socket
 

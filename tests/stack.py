@@ -1,7 +1,6 @@
 """What the tests run on: embedded services for one test run, and real web and worker processes over its database."""
 
 import os
-import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,8 +39,6 @@ class Services:
         for child in reversed(self._children):
             child.stop()
         self._folder.release()
-        if os.environ.get("BATON_TEST_DATA_IS_OURS"):
-            shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
 
 
 class Stack:

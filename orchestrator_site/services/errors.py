@@ -14,5 +14,5 @@ class KeepsDying(ServiceError):
     """A child died so often in a short while that starting it again makes no sense."""
 
 
-class StopRequested(Exception):  # noqa: N818
+class StopRequested(Exception):
     """A signal asked to stop while children were still being started."""

@@ -30,7 +30,7 @@ def redis_socket(data: Path) -> Path:
 
 
 def made(data: Path) -> Path:
-    """The data folder, there from now on. Made by root it can be walked through, so that PostgreSQL's user reaches it."""
+    """The data folder, there from now on; made by root, it lets PostgreSQL's user walk through."""
     missing = [part for part in [data, *data.parents] if not part.exists()]
     for part in reversed(missing):
         part.mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from .child import Child
 from .errors import ServiceError
@@ -65,13 +66,12 @@ def answers(host: Path | str) -> bool:
     return True
 
 
-def create_database(parameters: dict[str, str]) -> bool:
-    """Make the database that libpq's `parameters` name; False when it was there already."""
-    name = parameters["dbname"]
-    with psycopg.connect(**(parameters | {"dbname": "postgres"}), autocommit=True) as connection:
+def create_database(host: Path | str, name: str) -> bool:
+    """Make it on the embedded server; False when it was there already."""
+    with psycopg.connect(host=str(host), user="postgres", dbname="postgres", autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return False
-        connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return True
 
 

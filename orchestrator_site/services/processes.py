@@ -14,7 +14,7 @@ GRACEFUL_SECONDS = 5  # what open streams get on a stop before uvicorn closes th
 
 
 def web(*, host: str = "127.0.0.1", port: int, env: Mapping[str, str], logs: Path, name: str = "web") -> Child:
-    address = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104
+    address = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host
     argv = ["uvicorn", "orchestrator_site.asgi:application", "--host", host, "--port", str(port)]
     argv += ["--timeout-graceful-shutdown", str(GRACEFUL_SECONDS), "--no-server-header"]
     return Child(

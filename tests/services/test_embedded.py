@@ -1,0 +1,83 @@
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis
+
+from orchestrator_site.services.child import Child
+from orchestrator_site.services.errors import FolderInUse
+from orchestrator_site.services.folder import DataFolder
+from orchestrator_site.services.places import redis_socket, socket_folder
+from orchestrator_site.services.postgres import UNSAFE_SETTINGS, create_database, postgres
+from orchestrator_site.services.redis import redis
+
+
+@contextmanager
+def running(data: Path, settings: dict[str, str] = UNSAFE_SETTINGS) -> Iterator[tuple[Child, Child]]:
+    folder = DataFolder(data)
+    folder.take()
+    children = redis(folder), postgres(folder, settings=settings)
+    try:
+        for child in children:
+            child.start()
+            child.wait_ready()
+        yield children
+    finally:
+        for child in reversed(children):
+            child.stop()
+        folder.release()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def connect(data: Path, name: str = "postgres") -> psycopg.Connection:
+    return psycopg.connect(host=str(socket_folder(data)), user="postgres", dbname=name)
+
+
+def test_rows_and_keys_survive_a_restart(data: Path) -> None:
+    with running(data):
+        assert create_database(socket_folder(data), "kept") is True
+        with connect(data, "kept") as connection:
+            connection.execute("CREATE TABLE note AS SELECT 'still here' AS text")
+        Redis(unix_socket_path=str(redis_socket(data))).set("note", "still here")
+
+    with running(data):
+        assert create_database(socket_folder(data), "kept") is False
+        with connect(data, "kept") as connection:
+            assert connection.execute("SELECT text FROM note").fetchone() == ("still here",)
+        assert Redis(unix_socket_path=str(redis_socket(data))).get("note") == b"still here"
+
+
+def test_the_extensions_the_platform_counts_on_are_there(data: Path) -> None:
+    with running(data), connect(data) as connection:
+        for extension in ("pg_trgm", "vector", "btree_gin", "unaccent"):
+            connection.execute(f"CREATE EXTENSION {extension}")
+        assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+
+def test_servers_killed_hard_come_back_with_what_was_committed(data: Path) -> None:
+    with running(data, settings={}) as (_, server):  # the settings a real installation runs with
+        with connect(data) as connection:
+            connection.execute("CREATE TABLE note AS SELECT 1 AS number")
+        server.kill()
+
+    with running(data), connect(data) as connection:
+        assert connection.execute("SELECT number FROM note").fetchone() == (1,)
+
+
+def test_one_folder_has_one_holder(data: Path) -> None:
+    first, second = DataFolder(data), DataFolder(data)
+    first.take()
+
+    with pytest.raises(FolderInUse, match=f"{data} is in use by process {os.getpid()}"):
+        second.take()
+
+    first.release()
+    second.take()
+    second.release()

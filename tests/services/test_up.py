@@ -1,0 +1,147 @@
+"""The whole platform as a person starts it: real processes, real signals."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from django.conf import settings
+
+from orchestrator_site.services.processes import REPOSITORY
+from tests.stack import free_port
+
+
+class Up:
+    """`manage.py up` over a folder of its own, and the lines it has printed so far."""
+
+    def __init__(self, data: Path, *, port: int | None = None, env: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.out = data.with_suffix(".out")
+        ours = {name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "DATABASE_URL"}}
+        ours |= {"DJANGO_SETTINGS_MODULE": "orchestrator_site.settings", "BATON_DATA_DIR": str(data), **(env or {})}
+        with self.out.open("a") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up", "--port", str(port or free_port())],
+                cwd=REPOSITORY, env=ours, stdout=out, stderr=out,
+            )  # fmt: skip
+
+    @property
+    def printed(self) -> str:
+        return self.out.read_text()
+
+    def pids(self) -> dict[str, int]:
+        """The latest pid of every child."""
+        return {
+            name: int(pid)
+            for name, pid in re.findall(r"^(\S+) is (?:ready|started again), pid (\d+)", self.printed, re.M)
+        }
+
+    def wait_for(self, pattern: str, seconds: float = 40) -> re.Match[str]:
+        wait(lambda: re.search(pattern, self.printed) or self.process.poll() is not None, seconds)
+        found = re.search(pattern, self.printed)
+        assert found, self.printed
+        return found
+
+    def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(40)
+
+
+def wait(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_live(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/health/live/", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(**options) -> Up:
+        started.append(Up(options.pop("data", tmp_path / "data"), **options))
+        return started[-1]
+
+    yield start
+    for up in started:
+        if up.process.poll() is None:
+            up.end()
+
+
+def test_it_serves_restarts_what_dies_and_stops_in_order(start: Callable[..., Up]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        up = start(port=port)
+        url = up.wait_for(r"READY (\S+)")[1]
+
+    assert url != f"http://127.0.0.1:{port}"
+    assert f"port {port} is taken, " in up.printed
+    assert is_live(url)
+
+    second = start(data=up.data)
+    assert second.process.wait(20) == 1
+    assert f"{up.data} is in use by process {up.process.pid}" in up.printed
+
+    before = up.pids()
+    assert set(before) == {"redis", "postgres", "web", "worker-1", "beat"}
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: all(up.pids()[name] != pid for name, pid in before.items()))
+    assert "worker-1, pid" in up.printed
+    assert "ended with signal SIGKILL" in up.printed
+    wait(lambda: is_live(url))
+
+    assert up.end(signal.SIGINT) == 0
+    stopped = re.findall(r"^(\S+) is stopped", up.printed, re.M)
+    assert set(stopped[:3]) == {"worker-1", "web", "beat"}
+    assert stopped[3:] == ["redis", "postgres"]
+    assert not any(psutil.pid_exists(pid) for pid in up.pids().values())
+
+
+def test_a_supervisor_killed_hard_leaves_no_orphan_and_the_next_one_recovers(start: Callable[..., Up]) -> None:
+    up = start()
+    up.wait_for("READY")
+    up.process.kill()
+    up.process.wait()
+    pids = up.pids()
+
+    again = start()  # at once, while the old servers are still on their way out
+    wait(lambda: again.printed.count("READY") == 2, 40)
+
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+    assert again.printed.count("database baton made") == 1
+    assert again.end(signal.SIGHUP) == 0
+
+
+def test_a_database_of_ones_own_takes_the_place_of_the_embedded_one(start: Callable[..., Up]) -> None:
+    host = settings.DATABASES["default"]["HOST"]
+    with psycopg.connect(host=host, user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS elsewhere WITH (FORCE)")
+        connection.execute("CREATE DATABASE elsewhere")
+
+    up = start(env={"DATABASE_URL": f"postgresql://postgres@/elsewhere?host={host}"})
+    up.wait_for("READY")
+
+    assert set(up.pids()) == {"redis", "web", "worker-1", "beat"}
+    assert not (up.data / "postgres").exists()
+    with psycopg.connect(host=host, user="postgres", dbname="elsewhere") as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM django_migrations").fetchone() == (True,)
