@@ -4,7 +4,6 @@ AgentsError
 ├── InvalidSlug
 ├── ManifestIsPublished
 ├── ManifestIsADraft
-├── NothingPublished
 └── NotPublishable   (carries its problems)
 """
 
@@ -27,10 +26,6 @@ class ManifestIsPublished(AgentsError):
 
 class ManifestIsADraft(AgentsError):
     """Only versions that were published once can be rolled back to."""
-
-
-class NothingPublished(AgentsError):
-    """An agent without a published manifest cannot be put to work."""
 
 
 class NotPublishable(AgentsError):

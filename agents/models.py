@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from agents.errors import ManifestIsPublished
 from agents.values import AgentKind, ManifestSpec, ModelSpec
 
-# With `dispatch_to_` in front, a slug of 50 characters still fits the 64 that every model server takes as a tool's name.
+# With `dispatch_to_` in front, a slug of 50 characters still fits the 64 that model servers allow a tool's name.
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
 SLUG_LENGTH = 50
 # A reference, never a secret: the database itself refuses anything else in this column.
@@ -83,6 +83,9 @@ class Manifest(models.Model):
     )
     published_at = models.DateTimeField(null=True, blank=True)
 
+    # The last column on purpose: its name hides the module `models` from the lines below it.
+    models = models.JSONField()
+
     objects = ManifestQuerySet.as_manager()
 
     class Meta:
@@ -94,11 +97,16 @@ class Manifest(models.Model):
             ),
         ]
 
-    # The last column on purpose: its name hides the module `models` from the rest of the class body.
-    models = models.JSONField()
-
     def __str__(self) -> str:
         return f"{self.agent.slug} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_when_published()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        self._refuse_when_published()
+        return super().delete(*args, **kwargs)
 
     @property
     def is_draft(self) -> bool:
@@ -112,14 +120,6 @@ class Manifest(models.Model):
         """Set every column from a spec, unsaved."""
         for name, value in spec.model_dump(mode="json").items():
             setattr(self, name, value)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self._refuse_when_published()
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        self._refuse_when_published()
-        return super().delete(*args, **kwargs)
 
     def _refuse_when_published(self) -> None:
         # Asked of the table: the instance in hand may have been read before the publishing.

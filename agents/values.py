@@ -117,7 +117,7 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelReply:
-    """`content` is the SDK's plain JSON blocks, kept whole, unknown block types included; they are echoed as they came."""
+    """`content` is the SDK's plain JSON blocks, unknown block types included; they are echoed as they came."""
 
     content: Sequence[Mapping[str, Any]]
     stop_reason: str
@@ -127,7 +127,7 @@ class ModelReply:
 
 
 class FailureKind(StrEnum):
-    """RETRY: come back at `retry_after_seconds`; NEXT_MODEL: this model cannot serve it; FATAL: our request is wrong."""
+    """RETRY: come back after `retry_after_seconds`; NEXT_MODEL: this model cannot serve it; FATAL: a wrong request."""
 
     RETRY = "retry"
     NEXT_MODEL = "next_model"

@@ -260,6 +260,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("before", models.F("after")), _negated=True), name="ordering_rule_of_two"
             ),
         ),
+        migrations.RunSQL("INSERT INTO agents_rosterepoch (id, epoch) VALUES (1, 0)", migrations.RunSQL.noop),
         migrations.RunSQL(MANIFESTS_DO_NOT_CHANGE, MANIFESTS_MAY_CHANGE),
         migrations.RunSQL(AN_AGENT_WORKS_BY_ITS_OWN, AN_AGENT_WORKS_BY_ANY),
     ]

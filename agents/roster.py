@@ -1,0 +1,211 @@
+"""The roster: who is at work by which manifest, held in the memory of every process under one epoch number.
+
+Whoever changes a row that the roster is made of bumps the epoch in the same transaction; PostgreSQL tells every
+listener at the commit. A process that missed it learns of it from the epoch a dispatch names, or from its own poll.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from django.db import connection, transaction
+from pydantic import ValidationError
+
+from agents.models import Agent, Manifest, OrderingRule, RosterEpoch
+from agents.values import AgentKind, ManifestSpec
+
+CHANNEL = "roster"
+_DISPATCH = "dispatch_to_"
+
+# A lost row (an emptied database) starts at the clock, ahead of every epoch that a living process may remember.
+_BUMP = """
+INSERT INTO agents_rosterepoch AS row (id, epoch) VALUES (1, 1000 * extract(epoch FROM clock_timestamp())::bigint)
+ON CONFLICT (id) DO UPDATE SET epoch = row.epoch + 1 RETURNING epoch
+"""
+
+
+# What is served
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One agent at work and the manifest that new dispatches of it pin."""
+
+    slug: str
+    manifest_id: int
+    number: int
+    spec: ManifestSpec
+
+    @property
+    def owns(self) -> str:
+        return self.spec.owns
+
+    @property
+    def kind(self) -> AgentKind:
+        return self.spec.kind
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Slugs of two agents: in any plan, `before` comes ahead of `after`."""
+
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Roster:
+    """`errors` says, by slug, whose published manifest cannot be read; such an agent keeps its last good entry."""
+
+    epoch: int
+    entries: Mapping[str, Entry]
+    rules: tuple[Rule, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    def entry(self, slug: str) -> Entry | None:
+        return self.entries.get(slug)
+
+    def dispatch_tools(self, for_manifest: ManifestSpec, slug: str = "") -> list[dict[str, Any]]:
+        """The `dispatch_to_*` tools of this manifest, `slug` being its own agent, which is left out.
+
+        None for workers. Sorted by name, so that the provider's prompt cache hits.
+        """
+        if for_manifest.kind == AgentKind.WORKER:
+            return []
+        return [_dispatch_tool(entry) for name, entry in sorted(self.entries.items()) if name != slug]
+
+    def error_text(self) -> str:
+        return "\n".join(f"{slug}: {error}" for slug, error in sorted(self.errors.items()))
+
+
+def dispatch_tool_name(slug: str) -> str:
+    return _DISPATCH + slug.replace("-", "_")
+
+
+def slug_of(tool_name: str) -> str | None:
+    """The agent that a `dispatch_to_*` tool names; None for every other tool. Slugs have no underscores."""
+    if not tool_name.startswith(_DISPATCH):
+        return None
+    return tool_name.removeprefix(_DISPATCH).replace("_", "-")
+
+
+def _dispatch_tool(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": dispatch_tool_name(entry.slug),
+        "description": f"Give a task to {entry.spec.title}, who is responsible for: {entry.owns}",
+        "input_schema": {
+            "type": "object",
+            "properties": {"task": {"type": "string", "description": "The task in full; nothing else is passed on."}},
+            "required": ["task"],
+            "additionalProperties": False,
+        },
+    }
+
+
+# This process's copy
+
+_loading = threading.Lock()
+_current: Roster | None = None
+
+
+def current(min_epoch: int | None = None) -> Roster:
+    """What this process serves: read at first use, and again when it is behind `min_epoch`.
+
+    Inside a transaction that has itself changed the roster the answer is read from the rows and kept by nobody else.
+    """
+    if _announcement() is not None:
+        return _read(_current)
+    if _current is None or (min_epoch is not None and _current.epoch < min_epoch):
+        return load(min_epoch)
+    return _current
+
+
+def load(min_epoch: int | None = None) -> Roster:
+    """Read the rows; with `min_epoch`, only if no other thread has done so meanwhile."""
+    global _current
+    with _loading:
+        if _current is not None and min_epoch is not None and _current.epoch >= min_epoch:
+            return _current
+        _current = _read(_current)
+        return _current
+
+
+def loaded() -> Roster | None:
+    """What this process has in memory, without asking the database."""
+    return _current
+
+
+def forget(**kwargs: Any) -> None:
+    """Drop this process's copy. Connected to `post_migrate`, which also follows the emptying of a database."""
+    global _current
+    with _loading:
+        _current = None
+
+
+def _read(before: Roster | None) -> Roster:
+    epoch = database_epoch()  # ahead of the rows: a change between the two is loaded once more, never missed
+    entries, errors = {}, {}
+    for agent in Agent.objects.at_work().select_related("published"):
+        assert agent.published is not None
+        try:
+            entries[agent.slug] = _entry(agent.slug, agent.published)
+        except ValidationError as error:
+            errors[agent.slug] = _unreadable(agent.published, error)
+            if before is not None and (last_good := before.entry(agent.slug)):
+                entries[agent.slug] = last_good
+    rules = OrderingRule.objects.values_list("before__slug", "after__slug", "reason")
+    return Roster(epoch, MappingProxyType(entries), tuple(Rule(*rule) for rule in rules), MappingProxyType(errors))
+
+
+def _entry(slug: str, manifest: Manifest) -> Entry:
+    return Entry(slug=slug, manifest_id=manifest.pk, number=manifest.number, spec=manifest.spec())
+
+
+def _unreadable(manifest: Manifest, error: ValidationError) -> str:
+    reasons = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors(include_input=False)]
+    return f"version {manifest.number} cannot be read: {'; '.join(reasons)}"
+
+
+# The epoch
+
+
+@dataclass(frozen=True)
+class _Announcement:
+    """Marks, among a transaction's on-commit calls, that the epoch was bumped in it.
+
+    Django drops the mark exactly when PostgreSQL drops the bump: when the transaction, or its savepoint, rolls back.
+    """
+
+    epoch: int
+
+    def __call__(self) -> None:
+        pass
+
+
+def bump() -> int:
+    """Grow the epoch with the transaction in hand, once in each, and have every listener told at its commit.
+
+    Receivers call it for rows that are saved one by one; whoever writes in bulk calls it. Locks the epoch's row.
+    """
+    with transaction.atomic():
+        if (announced := _announcement()) is not None:
+            return announced.epoch
+        with connection.cursor() as cursor:
+            cursor.execute(_BUMP)
+            epoch = cursor.fetchone()[0]
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(epoch)])
+        transaction.on_commit(_Announcement(epoch))
+        return epoch
+
+
+def _announcement() -> _Announcement | None:
+    if not connection.in_atomic_block:
+        return None
+    return next((call for _, call, *_ in connection.run_on_commit if isinstance(call, _Announcement)), None)
+
+
+def database_epoch() -> int:
+    return RosterEpoch.objects.values_list("epoch", flat=True).first() or 0
