@@ -6,6 +6,8 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from tests.flush import empty_tables
 from tests.stack import Services, Stack
 
+pytest_plugins = ["tests.model_fixtures"]
+
 SERVICES = pytest.StashKey[Services]()
 
 
@@ -38,7 +40,7 @@ def _stack(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def stack(_stack: Stack, transactional_db: None) -> Iterator[Stack]:
-    """Real processes over this test's database, which implies `transactional_db`; `stack.worker()` is the standing one."""
+    """Real processes over this test's database, so `transactional_db` too; `stack.worker()` is the standing worker."""
     try:
         yield _stack
     finally:

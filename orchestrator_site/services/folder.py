@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -48,6 +49,8 @@ class DataFolder:
             os.ftruncate(self.lock_fd, 0)
             os.close(self.lock_fd)
             self.lock_fd = -1
+            with suppress(OSError):  # a server that was not stopped still has its socket there
+                socket_folder(self.path).rmdir()
 
     def _lock(self, fd: int) -> None:
         deadline = time.monotonic() + LEFTOVER_SECONDS

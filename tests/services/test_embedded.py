@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from orchestrator_site.services import postgres as embedded
 from orchestrator_site.services.child import Child
 from orchestrator_site.services.errors import FolderInUse
 from orchestrator_site.services.folder import DataFolder
@@ -29,11 +30,6 @@ def running(data: Path, settings: dict[str, str] = UNSAFE_SETTINGS) -> Iterator[
         for child in reversed(children):
             child.stop()
         folder.release()
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
 
 
 def connect(data: Path, name: str = "postgres") -> psycopg.Connection:
@@ -81,3 +77,20 @@ def test_one_folder_has_one_holder(data: Path) -> None:
     first.release()
     second.take()
     second.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another user")
+def test_root_can_keep_the_platform_where_nobody_else_may_look(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under /root: the cluster and the binaries go where `nobody` can walk, and a link says where."""
+    closed, place = data / "closed", data / "open"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr(embedded, "ROOTS_PLACE", place)
+    monkeypatch.setattr(embedded, "is_open_to_others", lambda folder: False)
+
+    for made in (True, False):
+        with running(closed / "data"):
+            assert create_database(socket_folder(closed / "data"), "kept") is made
+
+    assert (closed / "data" / "postgres").resolve().parent == place
+    assert not socket_folder(closed / "data").is_relative_to(closed)
+    assert not socket_folder(closed / "data").exists()

@@ -23,15 +23,15 @@ from tests.stack import free_port
 class Up:
     """`manage.py up` over a folder of its own, and the lines it has printed so far."""
 
-    def __init__(self, data: Path, *, port: int | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, *, out: Path, port: int | None = None, env: dict[str, str] | None = None) -> None:
         self.data = data
-        self.out = data.with_suffix(".out")
+        self.out = out
         ours = {name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "DATABASE_URL"}}
         ours |= {"DJANGO_SETTINGS_MODULE": "orchestrator_site.settings", "BATON_DATA_DIR": str(data), **(env or {})}
-        with self.out.open("a") as out:
+        with self.out.open("a") as lines:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "up", "--port", str(port or free_port())],
-                cwd=REPOSITORY, env=ours, stdout=out, stderr=out,
+                cwd=REPOSITORY, env=ours, stdout=lines, stderr=lines,
             )  # fmt: skip
 
     @property
@@ -72,11 +72,11 @@ def is_live(url: str) -> bool:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def start(data: Path, tmp_path: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
     def start(**options) -> Up:
-        started.append(Up(options.pop("data", tmp_path / "data"), **options))
+        started.append(Up(data, out=tmp_path / "up.out", **options))
         return started[-1]
 
     yield start
@@ -97,7 +97,7 @@ def test_it_serves_restarts_what_dies_and_stops_in_order(start: Callable[..., Up
     assert f"port {port} is taken, " in up.printed
     assert is_live(url)
 
-    second = start(data=up.data)
+    second = start()
     assert second.process.wait(20) == 1
     assert f"{up.data} is in use by process {up.process.pid}" in up.printed
 
