@@ -55,8 +55,6 @@ def _refusal(
         return "disabled", f"{spec.name} is switched off."
     if not facts.agent_active:
         return "disabled", f"The agent {facts.agent} was retired."
-    if not facts.caller_may_use:
-        return "not_permitted", f"The caller of this run may not use {spec.name}."
     if facts.cancel_requested:
         return "cancelled", "The run is being cancelled."
     if faults := validate_arguments(spec.input_schema, arguments):

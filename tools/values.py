@@ -115,7 +115,6 @@ class RunFacts:
     agent: str
     cancel_requested: bool = False
     agent_active: bool = True
-    caller_may_use: bool = True
     repeats_effect: bool = False
 
 
@@ -147,7 +146,7 @@ class Defer:
 
 @dataclass(frozen=True)
 class Refuse:
-    """`kind` is a stable word for programs: unknown_tool, not_granted, disabled, invalid_arguments, not_permitted."""
+    """`kind` is a stable word for programs: unknown_tool, not_granted, disabled, cancelled, invalid_arguments."""
 
     reasons: tuple[str, ...]
     risk: Risk
@@ -176,7 +175,6 @@ class ErrorKind(StrEnum):
     UNKNOWN_TOOL = "unknown_tool"
     NOT_GRANTED = "not_granted"
     DISABLED = "disabled"
-    NOT_PERMITTED = "not_permitted"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
 

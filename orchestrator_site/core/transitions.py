@@ -43,6 +43,13 @@ class Machine:
     def choices(self) -> list[tuple[str, str]]:
         return [(status, status.replace("_", " ")) for status in self.table]
 
+    def check_path(self, *path: str) -> str:
+        """The last status of a path that a new row takes before it is first written; raises IllegalTransition."""
+        for before, after in zip(path, path[1:], strict=False):
+            if after not in self.table[before]:
+                raise IllegalTransition(f"{self.name}: {before} -> {after}")
+        return path[-1]
+
     def move(self, row: models.Model, to: str, **changes: Any) -> str:
         """Move one row and return the status it left.
 

@@ -1,0 +1,48 @@
+"""Money is asked for BEFORE it is spent: reserved by conditional UPDATE, settled after. Locks: budget, after requests."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db.models import F
+
+from runs.models import Account, Dispatch
+
+
+class Scope(StrEnum):
+    """Whose cap was reached."""
+
+    RUN = "run"
+    DISPATCH = "dispatch"
+
+
+def open_account(run, cap_usd: Decimal) -> Account:
+    return Account.objects.create(run=run, cap_usd=cap_usd)
+
+
+def reserve(dispatch: Dispatch, amount_usd: Decimal) -> Scope | None:
+    """Reserve for one model call; None when it fits, else whose cap has no room. The caller holds the dispatch's row."""
+    if dispatch.cost_usd + amount_usd > dispatch.cost_cap_usd:
+        return Scope.DISPATCH
+    if not _reserve_in_run(dispatch, amount_usd):
+        return Scope.RUN
+    return None
+
+
+def _reserve_in_run(dispatch: Dispatch, amount_usd: Decimal) -> bool:
+    accounts = Account.objects.filter(run_id=dispatch.run_id)
+    fits = accounts.filter(cap_usd__gte=F("spent_usd") + F("reserved_usd") + amount_usd)
+    return bool(fits.update(reserved_usd=F("reserved_usd") + amount_usd)) or not accounts.exists()
+
+
+def settle(dispatch: Dispatch, reserved_usd: Decimal, spent_usd: Decimal) -> None:
+    """Turn a reservation into what was spent; the dispatch's own cost is written by its holder."""
+    Account.objects.filter(run_id=dispatch.run_id).update(
+        reserved_usd=F("reserved_usd") - reserved_usd, spent_usd=F("spent_usd") + spent_usd
+    )
+
+
+def top_up(dispatch: Dispatch, scope: Scope, amount_usd: Decimal) -> None:
+    if scope == Scope.RUN:
+        Account.objects.filter(run_id=dispatch.run_id).update(cap_usd=F("cap_usd") + amount_usd)
+    else:
+        Dispatch.objects.filter(pk=dispatch.pk).update(cost_cap_usd=F("cost_cap_usd") + amount_usd)

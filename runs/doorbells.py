@@ -1,0 +1,35 @@
+"""Call a worker to a dispatch. A lost call costs time, never work: the reconciler finds what nobody came for."""
+
+import logging
+from functools import partial
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+
+from orchestrator_site.core import crashpoints
+from runs.models import Dispatch
+
+logger = logging.getLogger(__name__)
+
+CARRY = "runs.tasks.carry"
+
+
+def ring_after_commit(dispatch_id: UUID) -> None:
+    """Note the call in the caller's transaction, and ring once it is committed."""
+    Dispatch.objects.filter(pk=dispatch_id).update(rung_at=Now())
+    transaction.on_commit(partial(ring, dispatch_id), robust=True)
+
+
+def ring(dispatch_id: UUID) -> bool:
+    """Never raises; False when the broker did not take it."""
+    crashpoints.reach("before_doorbell")
+    try:
+        current_app.send_task(CARRY, args=[str(dispatch_id)], retry=False, expires=3 * settings.BATON_LEASE_SECONDS)
+    except (OperationalError, OSError) as error:
+        logger.warning("no worker called to dispatch %s: %s", dispatch_id, error)
+        return False
+    return True

@@ -1,0 +1,364 @@
+"""The effect ledger: intent committed before a call is sent, its result recorded only under the same fence.
+
+    intend()   one transaction: rule again, check the approval's digest, use it up, write the Attempt
+    send()     no transaction open: the executor runs the call
+    record()   one transaction under the fence: the attempt and its call move together
+    recover()  after a crash: what the effect class says of an attempt whose end nobody recorded
+"""
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import Max
+
+from approvals import requests
+from approvals.errors import NotConsumable
+from orchestrator_site.core import canonical, crashpoints, events
+from orchestrator_site.core.events import Record
+from runs import leases, lifecycle, states
+from runs.engine import binding, proposing, rulings
+from runs.engine.offer import Offered
+from runs.errors import LostLease
+from runs.models import Attempt, Dispatch, ToolCall
+from runs.values import Lease
+from tools import executors, registry
+from tools.values import (
+    STRICTNESS,
+    Absent,
+    Allow,
+    CallContext,
+    CannotTell,
+    Effect,
+    ErrorKind,
+    Found,
+    NeedsApproval,
+    Refuse,
+    Risk,
+    Ruling,
+    ToolResult,
+    ToolSpec,
+)
+
+# Sends of one call, the first included, before a call that may be repeated becomes a person's question.
+MOST_ATTEMPTS = 3
+# Past a call's own deadline its executor has this long to kill it and tell.
+GRACE_SECONDS = 5
+_VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
+# Failures after which nobody can say whether the effect happened.
+_IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A committed attempt and all that is needed to send it."""
+
+    attempt: Attempt
+    call: ToolCall
+    spec: ToolSpec
+    arguments: Mapping[str, object]
+    timeout_seconds: float
+    result_limit_bytes: int
+    context: CallContext
+
+
+# -- intent ------------------------------------------------------------------------------------------------------
+def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> list[Intent]:
+    """Commit the intent of each ready call that may still run today; the others move to where their ruling says."""
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        calls = list(
+            ToolCall.objects.select_for_update(of=("self",))
+            .filter(pk__in=call_ids, status=states.READY)
+            .select_related("request")
+            .order_by("step", "position")
+        )
+        facts = rulings.gather(dispatch, [call.tool for call in calls], without=[call.pk for call in calls])
+        intents = [
+            intent for call in calls if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool)))
+        ]
+        if intents:
+            longest = max(intent.timeout_seconds for intent in intents) + GRACE_SECONDS
+            leases.note(dispatch, hand_deadline=dispatch.now + dt.timedelta(seconds=longest))
+        crashpoints.reach("before_intent_commit")
+    if intents:
+        crashpoints.reach("after_intent")
+    return intents
+
+
+def _intend(
+    log: Record, dispatch: Dispatch, call: ToolCall, facts: rulings.Facts, offered: Offered | None
+) -> Intent | None:
+    current = _at_its_version(call, offered)
+    ruling = rulings.rule(current, call.arguments, facts, call.tool)
+    if stop := _why_not_today(call, ruling):
+        _refuse(log, dispatch, call, stop)
+        return None
+    if isinstance(ruling, NeedsApproval) and call.request is None:
+        return _ask_after_all(log, dispatch, call, ruling, current)
+    assert current is not None
+    attempt = _attempt(dispatch, call, current)
+    if call.request is not None and not _may_use_approval(log, dispatch, call, current.spec, attempt):
+        return None
+    attempt.save(force_insert=True)
+    lifecycle.move_call(log, dispatch.run_id, call, states.EXECUTING)
+    _told_of(log, dispatch, attempt)
+    return _intent(dispatch, call, current, attempt)
+
+
+def _at_its_version(call: ToolCall, offered: Offered | None) -> Offered | None:
+    """The grant as pinned, the tool at the version the call was ruled with, under today's switches."""
+    if offered is None or call.tool_version_id is None:
+        return offered
+    return Offered(registry.version_spec(call.tool_version_id), offered.grant)
+
+
+def _why_not_today(call: ToolCall, ruling: Ruling) -> str | None:
+    """Today's ruling is worse than the one the call was let through with: then it does not run."""
+    if isinstance(ruling, Refuse):
+        return rulings.sentence(ruling)
+    if call.request is not None:
+        before = canonical.loads(call.ruling)
+        worse = STRICTNESS[type(ruling)] > STRICTNESS[_VERDICTS[before["verdict"]]]
+        if worse or Risk(ruling.risk).rank > Risk(before["risk"]).rank:
+            return "Refused: since it was approved, the rules for this call have become stricter."
+    return None
+
+
+def _ask_after_all(
+    log: Record, dispatch: Dispatch, call: ToolCall, ruling: NeedsApproval, offered: Offered | None
+) -> None:
+    assert offered is not None
+    lifecycle.move_call(
+        log, dispatch.run_id, call, states.RULED, risk=ruling.risk, ruling=rulings.stored(ruling)
+    )
+    proposing.ask_approval(log, dispatch, call, ruling, offered, reasoning="")
+
+
+def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered) -> Attempt:
+    number = (call.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+    timeout = offered.grant.timeout_for(offered.spec)
+    arguments = canonical.loads(call.arguments)
+    return Attempt(
+        call=call,
+        number=number,
+        fence=dispatch.fence,
+        idempotency_key=call.idempotency_key,
+        digest=_digest_from_rows(dispatch, call, offered.spec),
+        endpoint=binding.target(offered.spec, arguments)[:500],
+        worker=dispatch.lease_owner,
+        processes=executors.process_identities(),
+        deadline_at=dispatch.now + dt.timedelta(seconds=timeout),
+    )
+
+
+def _digest_from_rows(dispatch: Dispatch, call: ToolCall, spec: ToolSpec) -> str:
+    """The digest of what is about to run, made anew from the rows and never copied from the request."""
+    ruled = canonical.loads(call.ruling)
+    policy = ruled["facts"]["policy"]
+    return binding.digest(binding.frozen(dispatch, spec, call, call.arguments, call.risk, policy))
+
+
+def _may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, spec: ToolSpec, attempt: Attempt) -> bool:
+    """Use the approval up for this call; a repeated send of the same call rides on the same approval."""
+    request = call.request
+    assert request is not None
+    try:
+        if request.consumed_by_attempt == str(call.pk) and request.effective_digest == attempt.digest:
+            return True
+        requests.consume(request.pk, attempt.digest, call.pk)
+    except NotConsumable as error:
+        log.run(
+            dispatch.run_id,
+            "approval_binding_refused",
+            call=str(call.pk),
+            request=str(request.pk),
+            digest=attempt.digest,
+            approved_digest=request.effective_digest,
+            why=str(error),
+        )
+        _refuse(log, dispatch, call, f"Refused: {error}")
+        return False
+    return True
+
+
+def _refuse(log: Record, dispatch: Dispatch, call: ToolCall, sentence: str) -> None:
+    lifecycle.move_call(
+        log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=ErrorKind.NOT_GRANTED
+    )
+
+
+def _told_of(log: Record, dispatch: Dispatch, attempt: Attempt) -> None:
+    log.run(
+        dispatch.run_id,
+        "attempt_sent",
+        actor=f"worker:{attempt.worker}",
+        call=str(attempt.call_id),
+        attempt=attempt.number,
+        digest=attempt.digest,
+        endpoint=attempt.endpoint,
+    )
+
+
+def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attempt) -> Intent:
+    return Intent(
+        attempt=attempt,
+        call=call,
+        spec=offered.spec,
+        arguments=canonical.loads(call.arguments),
+        timeout_seconds=offered.grant.timeout_for(offered.spec),
+        result_limit_bytes=offered.grant.result_limit_for(offered.spec),
+        context=CallContext(call.idempotency_key, dispatch.run_id, dispatch.pk, call.pk),
+    )
+
+
+# -- send --------------------------------------------------------------------------------------------------------
+def send(intent: Intent) -> ToolResult:
+    """Runs in the carrier's thread or in a helper's: it only computes, and touches no row."""
+    assert not connection.in_atomic_block
+    connection.close()
+    result = executors.run(
+        intent.spec,
+        dict(intent.arguments),
+        timeout_seconds=intent.timeout_seconds,
+        result_limit_bytes=intent.result_limit_bytes,
+        call=intent.context,
+    )
+    crashpoints.reach("after_send")
+    return result
+
+
+# -- record ------------------------------------------------------------------------------------------------------
+def record(lease: Lease, results: Sequence[tuple[Intent, ToolResult]]) -> None:
+    """Under the fence; what a worker brings after it lost its lease is kept as late evidence, and nothing moves."""
+    lookups = [_look(intent, result) for intent, result in results]
+    try:
+        with events.recording() as log:
+            dispatch = leases.hold(lease)
+            leases.note(dispatch, hand_deadline=None)
+            for (intent, result), found in zip(results, lookups, strict=True):
+                _settle(log, dispatch, intent, result, found)
+            crashpoints.reach("before_record_commit")
+    except LostLease:
+        _keep_late_evidence(results)
+        raise
+    crashpoints.reach("after_record_commit")
+
+
+def _look(intent: Intent, result: ToolResult) -> Found | Absent | CannotTell | None:
+    if result.error in _IN_DOUBT and result.sent and intent.spec.effect == Effect.VERIFIABLE:
+        return executors.lookup(intent.spec, intent.context, intent.timeout_seconds)
+    return None
+
+
+def _settle(
+    log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult, found: Found | Absent | CannotTell | None
+) -> None:
+    call = ToolCall.objects.select_for_update().get(pk=intent.call.pk)
+    if isinstance(found, Found):
+        result = found.result
+    if result.error in _IN_DOUBT and result.sent:
+        _settle_doubt(log, dispatch, call, intent, result, found)
+        return
+    ended = states.SUCCEEDED if result.ok else states.FAILED
+    error = str(result.error or "")
+    lifecycle.move_attempt(
+        log, dispatch.run_id, intent.attempt, ended, result=_kept(result.content), error_kind=error
+    )
+    to = states.DONE if result.ok else states.FAILED
+    lifecycle.move_call(log, dispatch.run_id, call, to, result=_kept(result.content), error_kind=error)
+
+
+def _settle_doubt(
+    log: Record, dispatch: Dispatch, call: ToolCall, intent: Intent, result: ToolResult, found: object
+) -> None:
+    """Sent, and nobody can say how it ended. The carrier of the attempt is gone: it was killed, or it closed."""
+    error = str(result.error)
+    lifecycle.move_attempt(
+        log, dispatch.run_id, intent.attempt, states.UNKNOWN, result=_kept(result.content), error_kind=error
+    )
+    effect, again = intent.spec.effect, intent.attempt.number < MOST_ATTEMPTS
+    if effect == Effect.PURE:
+        lifecycle.move_call(log, dispatch.run_id, call, states.FAILED, result=result.content, error_kind=error)
+    elif effect == Effect.KEYED and again:
+        lifecycle.move_call(log, dispatch.run_id, call, states.READY)
+    elif effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent):
+        lifecycle.move_call(log, dispatch.run_id, call, states.READY)
+    else:
+        lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result.content, error_kind=error)
+
+
+def _ended_here(intent: Intent) -> bool:
+    """Whether the attempt ran in a process of ours that was seen to exit, so that its effect cannot come later."""
+    return intent.spec.executor == "python"
+
+
+def _kept(content: str) -> str:
+    """PostgreSQL's text has no NUL; a result that holds one keeps its meaning with the escape."""
+    return content.replace("\x00", "\\u0000")
+
+
+def _keep_late_evidence(results: Sequence[tuple[Intent, ToolResult]]) -> None:
+    for intent, result in results:
+        evidence = json.dumps({"content": result.content, "error": result.error, "at": str(dt.datetime.now(dt.UTC))})
+        with events.recording() as log:
+            Attempt.objects.filter(pk=intent.attempt.pk).update(late_evidence=_kept(evidence))
+            log.run(
+                intent.context.run_id,
+                "late_evidence_kept",
+                call=str(intent.call.pk),
+                attempt=intent.attempt.number,
+                error_kind=str(result.error or ""),
+            )
+
+
+# -- recover -----------------------------------------------------------------------------------------------------
+def recover(lease: Lease, call: ToolCall) -> None:
+    """An executing call whose worker is gone: decide by its effect class. Raises LostLease."""
+    attempt = call.attempts.get(status=states.SENT)
+    found: Found | Absent | CannotTell | None = None
+    if call.effect == Effect.VERIFIABLE:
+        spec = registry.version_spec(call.tool_version_id)
+        context = CallContext(call.idempotency_key, lease.run_id, lease.dispatch_id, call.pk)
+        connection.close()
+        found = executors.lookup(spec, context, spec.timeout_seconds)
+    dead = is_dead(attempt)
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        call = ToolCall.objects.select_for_update().get(pk=call.pk)
+        if isinstance(found, Found):
+            _recovered(log, dispatch, call, attempt, found.result)
+            return
+        lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
+        to = _after_crash(call, attempt, found, dead)
+        unclear = {"result": "The worker went away while the call was under way."} if to == states.UNCERTAIN else {}
+        lifecycle.move_call(log, dispatch.run_id, call, to, **unclear)
+
+
+def _after_crash(call: ToolCall, attempt: Attempt, found: object, dead: bool) -> str:
+    match call.effect:
+        case Effect.PURE:
+            return states.READY
+        case Effect.KEYED:
+            return states.READY
+        case Effect.VERIFIABLE if isinstance(found, Absent) and dead and attempt.number < MOST_ATTEMPTS:
+            return states.READY
+        case _:
+            return states.UNCERTAIN
+
+
+def _recovered(log: Record, dispatch: Dispatch, call: ToolCall, attempt: Attempt, result: ToolResult) -> None:
+    error = str(result.error or "")
+    lifecycle.move_attempt(log, dispatch.run_id, attempt, states.SUCCEEDED, result=result.content, error_kind=error)
+    lifecycle.move_call(log, dispatch.run_id, call, states.DONE, result=result.content, error_kind=error)
+
+
+def is_dead(attempt: Attempt) -> bool:
+    """True only when every process that may carry the attempt was seen to be gone, from this very host."""
+    seen = [executors.is_dead(identity) for identity in attempt.processes]
+    return bool(seen) and all(verdict is True for verdict in seen)
+
+
+

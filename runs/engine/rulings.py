@@ -1,0 +1,73 @@
+"""Ask the gate about a call, with the facts of this run; and keep what it said as text."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator_site.core import canonical
+from runs.engine.offer import Offered
+from runs.models import Dispatch, Run, ToolCall
+from tools import gate
+from tools.values import Effect, Refuse, Ruling, RunFacts
+
+POLICY = gate.BUILT_IN
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one turn knows of its run, read once for all its calls."""
+
+    agent: str
+    agent_active: bool
+    cancel_requested: bool
+    effects_sent: frozenset[tuple[str, str]]
+
+    def of_call(self, tool: str, arguments: str) -> RunFacts:
+        return RunFacts(
+            agent=self.agent,
+            agent_active=self.agent_active,
+            cancel_requested=self.cancel_requested,
+            repeats_effect=(tool, arguments) in self.effects_sent,
+        )
+
+
+def gather(dispatch: Dispatch, tools: Iterable[str], *, without: Iterable[Any] = ()) -> Facts:
+    """Read after the dispatch's row was locked: a cancel that took the lock first is seen. `without`: calls' ids."""
+    cancelled = Run.objects.filter(pk=dispatch.run_id, cancel_requested_at__isnull=False).exists()
+    sent = ToolCall.objects.with_effect_in(dispatch.run_id).filter(tool__in=set(tools)).exclude(pk__in=list(without))
+    return Facts(
+        agent=dispatch.manifest.agent.slug,
+        agent_active=dispatch.manifest.agent.active,
+        cancel_requested=cancelled,
+        effects_sent=frozenset(sent.values_list("tool", "arguments")),
+    )
+
+
+def rule(offered: Offered | None, arguments: str, facts: Facts, tool: str) -> Ruling:
+    """`arguments` is canonical JSON text."""
+    spec, grant = (offered.spec, offered.grant) if offered else (None, None)
+    values = canonical.loads(arguments)
+    run_facts = facts.of_call(tool, arguments if spec and spec.effect != Effect.PURE else "")
+    return gate.judge(spec, values, grant, POLICY, run_facts)
+
+
+def stored(ruling: Ruling) -> str:
+    """Canonical JSON text of a ruling: {verdict, risk, reasons, facts} and what else its kind has."""
+    content: dict[str, Any] = {"verdict": type(ruling).__name__, **_plain(vars(ruling))}
+    return canonical.dumps(content)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    plain["facts"] = {name: _word(value) for name, value in plain["facts"].items()}
+    plain["risk"] = str(plain["risk"])
+    return plain
+
+
+def _word(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+def sentence(ruling: Refuse) -> str:
+    """What the model is told of a refusal."""
+    return "Refused: " + " ".join(ruling.reasons)

@@ -1,0 +1,39 @@
+"""A model's reply -> the next step. Pure: no query, no clock. Every stop reason, known or not, has an outcome."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents.values import ModelReply
+from runs.states import StopReason
+from runs.values import AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedCall
+
+_CUT_OFF = {
+    "max_tokens": GiveUp(StopReason.MAX_TOKENS, "The model's answer was cut off at its output limit."),
+    "model_context_window_exceeded": GiveUp(
+        StopReason.MAX_TOKENS, "The conversation no longer fits into the model's context window."
+    ),
+    "refusal": GiveUp(StopReason.REFUSED, "The model declined to answer."),
+    "pause_turn": AskAgain(),
+}
+
+
+def next_step(reply: ModelReply) -> NextStep:
+    """What cut the reply off decides first: a tool call in a reply that was cut off is never executed."""
+    if reply.stop_reason in _CUT_OFF:
+        return _CUT_OFF[reply.stop_reason]
+    calls = tuple(_proposed(block) for block in reply.content if block.get("type") == "tool_use")
+    if len({call.provider_id for call in calls}) < len(calls):
+        return GiveUp(StopReason.MODEL_FAILED, "The model gave two tool calls the same id.")
+    if calls and reply.stop_reason in ("tool_use", "end_turn"):
+        return CallTools(calls)
+    if reply.stop_reason in ("end_turn", "stop_sequence"):
+        return Finish(text(reply))
+    return GiveUp(StopReason.MODEL_FAILED, f"The model stopped for a reason not known here: {reply.stop_reason!r}.")
+
+
+def text(reply: ModelReply) -> str:
+    return "\n\n".join(block["text"] for block in reply.content if block.get("type") == "text" and block.get("text"))
+
+
+def _proposed(block: Mapping[str, Any]) -> ProposedCall:
+    return ProposedCall(str(block.get("id", "")), str(block.get("name", "")), block.get("input"))

@@ -1,0 +1,188 @@
+"""Leases: who may move a dispatch. A claim grows the fence; one thread a process keeps all leases it holds alive."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from orchestrator_site.core import crashpoints, events
+from orchestrator_site.core.events import Record
+from runs import lifecycle, states
+from runs.errors import LostLease
+from runs.models import Dispatch
+from runs.models.dispatches import STATE_VERSION
+from runs.states import StopReason
+from runs.values import Lease
+
+logger = logging.getLogger(__name__)
+
+# A dispatch that was claimed this often without one recorded step kills its workers, or trips over our own mistake.
+QUARANTINE_AFTER = 5
+
+
+@cache
+def this_worker() -> str:
+    """The name under which this process holds leases; another process, or a restart, never has the same."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+def claim(dispatch_id: UUID) -> Lease | None:
+    """Take the dispatch when it is ready and nobody holds it; None otherwise. Locks: dispatch, chain head."""
+    with events.recording() as log:
+        free = Dispatch.objects.forgotten().filter(pk=dispatch_id, state_version__lte=STATE_VERSION)
+        dispatch = free.select_for_update(skip_locked=True).first()
+        if dispatch is None:
+            return None
+        if dispatch.claims_without_progress >= QUARANTINE_AFTER:
+            _quarantine(log, dispatch)
+            return None
+        lease = _take(log, dispatch)
+        crashpoints.reach("before_claim_commit")
+    crashpoints.reach("after_claim")
+    return lease
+
+
+def _take(log: Record, dispatch: Dispatch) -> Lease:
+    owner = this_worker()
+    if dispatch.status == states.QUEUED:
+        lifecycle.move_dispatch(log, dispatch, states.WORKING, actor=f"worker:{owner}")
+    else:
+        log.run(dispatch.run_id, "dispatch_reclaimed", actor=f"worker:{owner}", dispatch=str(dispatch.pk))
+    Dispatch.objects.filter(pk=dispatch.pk).update(
+        lease_owner=owner,
+        lease_until=Now() + lease_length(),
+        claimed_at=Now(),
+        fence=F("fence") + 1,
+        claims_without_progress=F("claims_without_progress") + 1,
+        hand_deadline=None,
+        due_at=None,
+    )
+    Dispatch.objects.filter(pk=dispatch.pk, started_at__isnull=True).update(started_at=Now())
+    return Lease(dispatch.pk, dispatch.run_id, owner, dispatch.fence + 1)
+
+
+def _quarantine(log: Record, dispatch: Dispatch) -> None:
+    message = f"It was started {QUARANTINE_AFTER} times and ended its worker each time; it was set aside."
+    lifecycle.end_dispatch(log, dispatch, StopReason.QUARANTINED, message)
+
+
+def lease_length() -> timedelta:
+    return timedelta(seconds=settings.BATON_LEASE_SECONDS)
+
+
+def hold(lease: Lease) -> Dispatch:
+    """The first statement of every transaction of a worker: lock the row under our fence, or raise LostLease.
+
+    Returns the dispatch joined with its run, manifest and agent, and with `now`, the database's time.
+    """
+    mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner)
+    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())
+    dispatch = joined.select_for_update(of=("self",)).order_by().first()
+    if dispatch is None:
+        raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
+    return dispatch
+
+
+def note(dispatch: Dispatch, **changes: Any) -> None:
+    """Write plain values to a dispatch that the caller holds."""
+    Dispatch.objects.filter(pk=dispatch.pk, fence=dispatch.fence).update(**changes)
+    for field, value in changes.items():
+        setattr(dispatch, field, value)
+
+
+def working_seconds(dispatch: Dispatch) -> float:
+    """Working time of a held dispatch, the current slice included."""
+    return dispatch.worked_seconds + (dispatch.now - dispatch.claimed_at).total_seconds()
+
+
+def given_back(dispatch: Dispatch) -> dict[str, Any]:
+    """The changes that go with every move of a held dispatch out of `working`."""
+    return {
+        "lease_owner": "",
+        "lease_until": None,
+        "hand_deadline": None,
+        "worked_seconds": working_seconds(dispatch),
+    }
+
+
+def hand_on(lease: Lease, *, due_in_seconds: float = 0) -> None:
+    """Give a dispatch with work left back to the queue. Raises LostLease."""
+    with events.recording() as log:
+        dispatch = hold(lease)
+        due = Now() + timedelta(seconds=due_in_seconds) if due_in_seconds else None
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED, due_at=due, **given_back(dispatch))
+
+
+class Keeper:
+    """Renews every lease this process holds, three times a lease, with one UPDATE.
+
+    A lease is not renewed once the deadline of the call in hand has passed: whoever hangs loses it.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[UUID, Lease] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def keeping(self, lease: Lease) -> Iterator[None]:
+        with self._lock:
+            self._held[lease.dispatch_id] = lease
+            self._ensure_running()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._held.get(lease.dispatch_id) == lease:
+                    del self._held[lease.dispatch_id]
+
+    def _ensure_running(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(settings.BATON_LEASE_SECONDS / 3)
+            try:
+                self.renew()
+            except DatabaseError as error:
+                logger.warning("leases not renewed: %s", error)
+            finally:
+                connection.close()
+
+    def renew(self) -> int:
+        with self._lock:
+            held = list(self._held.values())
+        if not held:
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """UPDATE runs_dispatch d SET lease_until = now() + make_interval(secs => %s)
+                   FROM unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
+                   WHERE d.id = held.id AND d.fence = held.fence AND d.lease_owner = %s
+                     AND (d.hand_deadline IS NULL OR d.hand_deadline > now())""",
+                [
+                    settings.BATON_LEASE_SECONDS,
+                    [lease.dispatch_id for lease in held],
+                    [lease.fence for lease in held],
+                    this_worker(),
+                ],
+            )
+            return cursor.rowcount
+
+
+keeper = Keeper()

@@ -1,0 +1,115 @@
+"""Tool calls and their attempts: the effect ledger."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from orchestrator_site.core.ids import new_id
+from runs import states
+from runs.models.dispatches import Dispatch, Step
+from tools.values import Effect, Risk
+
+
+class ToolCallQuerySet(models.QuerySet):
+    def open(self) -> "ToolCallQuerySet":
+        return self.filter(status__in=states.TOOL_CALL.open)
+
+    def uncertain(self) -> "ToolCallQuerySet":
+        return self.filter(status=states.UNCERTAIN)
+
+    def with_effect_in(self, run_id) -> "ToolCallQuerySet":
+        """Calls of a run that sent something which cannot simply be repeated."""
+        sent = [states.EXECUTING, states.DONE, states.FAILED, states.UNCERTAIN, states.RESOLVED]
+        return self.filter(dispatch__run_id=run_id, status__in=sent, attempts__isnull=False).exclude(
+            effect=Effect.PURE
+        )
+
+
+class ToolCall(models.Model):
+    """One call a step asked for. `arguments` is canonical JSON text, and what will be sent; `proposed_arguments` is what
+    the model asked for, kept when a person edited them. `result` is exactly what the model reads."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="calls")
+    step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="calls")
+    position = models.PositiveSmallIntegerField()
+    provider_id = models.CharField(max_length=100)
+    tool = models.CharField(max_length=128)
+    tool_version = models.ForeignKey("tools.ToolVersion", null=True, on_delete=models.PROTECT, related_name="+")
+    proposed_arguments = models.TextField()
+    arguments = models.TextField()
+    effect = models.CharField(max_length=10, choices=[(e.value, e.value) for e in Effect])
+    risk = models.CharField(max_length=10, choices=[(r.value, r.value) for r in Risk])
+    status = models.CharField(max_length=20, choices=states.TOOL_CALL.choices(), default=states.PROPOSED)
+    ruling = models.TextField(blank=True)
+    request = models.ForeignKey(
+        "approvals.ApprovalRequest", null=True, on_delete=models.PROTECT, related_name="+", db_constraint=True
+    )
+    error_kind = models.CharField(max_length=20, blank=True)
+    result = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+
+    objects = ToolCallQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            states.TOOL_CALL.constraint(),
+            models.UniqueConstraint(fields=["step", "position"], name="tool_call_position_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                name="tool_call_uncertain",
+                condition=models.Q(status=states.UNCERTAIN),
+            ),
+        ]
+        ordering = ["step", "position"]
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.status}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call, and for no other call."""
+        return f"baton-{self.id}"
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status in states.TOOL_CALL.final
+
+
+class Attempt(models.Model):
+    """One send of a call, committed before anything is sent.
+
+    `processes` are the identities of the processes that may carry its effect. `late_evidence` is what a worker brought
+    after it had lost its lease: kept for the person who resolves the call, never used by the machine.
+    """
+
+    call = models.ForeignKey(ToolCall, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    fence = models.BigIntegerField()
+    idempotency_key = models.CharField(max_length=60)
+    digest = models.CharField(max_length=64)
+    endpoint = models.CharField(max_length=500)
+    worker = models.CharField(max_length=100)
+    processes = models.JSONField(default=list)
+    status = models.CharField(max_length=10, choices=states.ATTEMPT.choices(), default=states.SENT)
+    result = models.TextField(blank=True)
+    error_kind = models.CharField(max_length=20, blank=True)
+    late_evidence = models.TextField(blank=True)
+    sent_at = models.DateTimeField(db_default=Now())
+    deadline_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            states.ATTEMPT.constraint(),
+            models.UniqueConstraint(fields=["call", "number"], name="attempt_once"),
+            models.UniqueConstraint(
+                fields=["call"], name="attempt_one_in_flight", condition=models.Q(status=states.SENT)
+            ),
+        ]
+        ordering = ["call", "number"]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} {self.status}"

@@ -1,0 +1,180 @@
+"""Dispatches, the nodes of a run's plan, and their steps."""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models.functions import Now
+
+from orchestrator_site.core.ids import new_id
+from runs import states
+from runs.models.runs import MONEY, Run
+
+# Grows when the shape of what a dispatch stores changes; a worker refuses rows newer than itself.
+STATE_VERSION = 1
+
+
+class DispatchQuerySet(models.QuerySet):
+    def open(self) -> "DispatchQuerySet":
+        return self.filter(status__in=states.DISPATCH.open)
+
+    def forgotten(self) -> "DispatchQuerySet":
+        """Ready for a worker, and no worker holds it: never claimed, handed on, or its lease ran out."""
+        unheld = models.Q(lease_until__isnull=True) | models.Q(lease_until__lt=Now())
+        due = models.Q(due_at__isnull=True) | models.Q(due_at__lte=Now())
+        return self.filter(unheld, due, status__in=[states.QUEUED, states.WORKING])
+
+    def due(self) -> "DispatchQuerySet":
+        """Waits for a moment that has come."""
+        return self.filter(status=states.WAITING, due_at__lte=Now())
+
+
+class Dispatch(models.Model):
+    """One agent's part of a run, executed as a bounded loop under a lease and a fence.
+
+    `fence` grows with every claim, and every write of the loop names it. `hand_deadline` is the deadline of the call
+    in hand: the lease is not renewed past it. `due_at` is the moment a waiting dispatch asked to be woken at,
+    `rung_at` the last time a worker was called to it.
+    `history` are the earlier [request, answer] pairs of the conversation; `briefing` is what the first message says
+    beside the task: references to what other agents made. `cost_cap_usd` is the manifest's, raised by top-ups.
+    `worked_seconds` counts finished slices only: waiting for people costs no working time.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dispatches")
+    manifest = models.ForeignKey("agents.Manifest", on_delete=models.PROTECT, related_name="+")
+    parents = models.ManyToManyField("self", through="Edge", symmetrical=False, related_name="children")
+    number = models.PositiveIntegerField()
+    origin = models.CharField(max_length=10, choices=[(o, o) for o in ("run", "route", "handoff")])
+    task = models.TextField()
+    briefing = models.TextField(blank=True)
+    history = models.JSONField(default=list)
+    depth = models.PositiveSmallIntegerField(default=0)
+    status = models.CharField(max_length=12, choices=states.DISPATCH.choices(), default=states.QUEUED)
+    stop_reason = models.CharField(max_length=20, blank=True)
+    message = models.CharField(max_length=500, blank=True)
+    output = models.TextField(blank=True)
+    waiting_on = models.CharField(max_length=300, blank=True)
+    due_at = models.DateTimeField(null=True)
+    lease_owner = models.CharField(max_length=100, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    hand_deadline = models.DateTimeField(null=True)
+    fence = models.BigIntegerField(default=0)
+    claims_without_progress = models.PositiveSmallIntegerField(default=0)
+    iterations = models.PositiveIntegerField(default=0)
+    tokens = models.BigIntegerField(default=0)
+    cost_usd = models.DecimalField(**MONEY, default=Decimal(0))
+    cost_cap_usd = models.DecimalField(**MONEY)
+    worked_seconds = models.FloatField(default=0)
+    rung_at = models.DateTimeField(db_default=Now())
+    state_version = models.PositiveSmallIntegerField(default=STATE_VERSION)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = DispatchQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            states.DISPATCH.constraint(),
+            models.UniqueConstraint(fields=["run", "number"], name="dispatch_number_once"),
+            models.CheckConstraint(
+                name="dispatch_stop_reason_known",
+                condition=models.Q(stop_reason__in=["", *[reason.value for reason in states.StopReason]]),
+            ),
+            models.CheckConstraint(
+                name="dispatch_ended_with_reason",
+                condition=models.Q(status__in=[*sorted(states.DISPATCH.open), states.SKIPPED])
+                | ~models.Q(stop_reason=""),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["lease_until"],
+                name="dispatch_sweep",
+                condition=models.Q(status__in=[states.QUEUED, states.WORKING]),
+            ),
+            models.Index(
+                fields=["due_at"],
+                name="dispatch_due",
+                condition=models.Q(status=states.WAITING, due_at__isnull=False),
+            ),
+        ]
+        ordering = ["run", "number"]
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.status}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in states.DISPATCH.final
+
+
+class Edge(models.Model):
+    """`child` starts when `parent` has finished, and is given a reference to its result."""
+
+    parent = models.ForeignKey(Dispatch, on_delete=models.CASCADE, related_name="edges_out")
+    child = models.ForeignKey(Dispatch, on_delete=models.CASCADE, related_name="edges_in")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["parent", "child"], name="edge_once")]
+
+    def __str__(self) -> str:
+        return f"{self.parent_id} -> {self.child_id}"
+
+
+class Route(models.Model):
+    """A decision of a router dispatch, or of the person who routed in its place: this agent gets this task.
+
+    Routes become nodes, in their order, when the router's dispatch has ended.
+    """
+
+    source = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="routes")
+    number = models.PositiveSmallIntegerField()
+    agent = models.ForeignKey("agents.Agent", on_delete=models.PROTECT, related_name="+")
+    task = models.TextField()
+    decided_by = models.CharField(max_length=150)
+    node = models.OneToOneField(Dispatch, null=True, on_delete=models.PROTECT, related_name="route")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "number"], name="route_once")]
+        ordering = ["source", "number"]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.agent}"
+
+
+class Step(models.Model):
+    """One model call: what it was reserved, and the reply whole, as the SDK's plain JSON.
+
+    A step stores only what it added: the transcript is the task, and then each step's reply and its calls' results.
+    """
+
+    dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="steps")
+    number = models.PositiveIntegerField()
+    fence = models.BigIntegerField()
+    status = models.CharField(max_length=10, choices=states.STEP.choices(), default=states.ASKED)
+    model = models.CharField(max_length=100)
+    reserved_usd = models.DecimalField(**MONEY, default=Decimal(0))
+    reply = models.TextField(blank=True)
+    stop_reason = models.CharField(max_length=40, blank=True)
+    failure = models.CharField(max_length=12, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cache_read_tokens = models.PositiveIntegerField(default=0)
+    cache_write_tokens = models.PositiveIntegerField(default=0)
+    cost_usd = models.DecimalField(**MONEY, default=Decimal(0))
+    cost_estimated = models.BooleanField(default=False)
+    asked_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            states.STEP.constraint(),
+            models.UniqueConstraint(fields=["dispatch", "number"], name="step_once"),
+        ]
+        ordering = ["dispatch", "number"]
+
+    def __str__(self) -> str:
+        return f"step {self.number}"

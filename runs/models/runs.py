@@ -1,0 +1,78 @@
+"""Runs: pieces of work that entered the system, inside an optional conversation."""
+
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Coalesce, Now
+
+from orchestrator_site.core.ids import new_id
+from runs import states
+
+MONEY = {"max_digits": 18, "decimal_places": 9}
+
+
+class Conversation(models.Model):
+    """Runs that follow one another; each reads what was asked and answered before it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="conversations")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class RunQuerySet(models.QuerySet):
+    def open(self) -> "RunQuerySet":
+        return self.filter(status__in=states.RUN.open)
+
+    def owned_by(self, user) -> "RunQuerySet":
+        return self.filter(owner=user)
+
+    def with_cost(self) -> "RunQuerySet":
+        """Adds `cost_usd` and `tokens`, the sums over the dispatches."""
+        zero = models.Value(Decimal(0), output_field=models.DecimalField(**MONEY))
+        return self.annotate(
+            cost_usd=Coalesce(models.Sum("dispatches__cost_usd"), zero),
+            tokens=Coalesce(models.Sum("dispatches__tokens"), 0),
+        )
+
+
+class Run(models.Model):
+    """`waiting_on` is one sentence for people: what the run waits for, while it waits."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    conversation = models.ForeignKey(Conversation, null=True, on_delete=models.PROTECT, related_name="runs")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
+    source = models.CharField(max_length=10, choices=[(s, s) for s in ("api", "web", "admin", "demo")])
+    input = models.TextField()
+    metadata = models.JSONField(default=dict, blank=True)
+    agent = models.ForeignKey("agents.Agent", null=True, on_delete=models.PROTECT, related_name="+")
+    status = models.CharField(max_length=12, choices=states.RUN.choices(), default=states.ACCEPTED)
+    stop_reason = models.CharField(max_length=20, blank=True)
+    output = models.TextField(blank=True)
+    waiting_on = models.CharField(max_length=300, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [states.RUN.constraint()]
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="run_by_owner"),
+            models.Index(fields=["-created_at"], name="run_newest"),
+            models.Index(
+                fields=["created_at"], name="run_open", condition=models.Q(status__in=sorted(states.RUN.open))
+            ),
+        ]
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.input[:60]}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in states.RUN.final
