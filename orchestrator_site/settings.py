@@ -1,6 +1,7 @@
 """Settings, read from the environment. README.md lists every variable."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,7 +101,8 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-BATON_DB_POOL = env.boolean("BATON_DB_POOL", True)
+# A command works alone, and one without a server to talk to should say so at once.
+BATON_DB_POOL = env.boolean("BATON_DB_POOL", Path(sys.argv[0]).name != "manage.py")
 if BATON_DB_POOL:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15}
 # 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.

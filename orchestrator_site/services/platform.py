@@ -190,5 +190,5 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _without_pool() -> None:
-    """A supervisor forks; the pool's threads have no business in it."""
+    """A supervisor forks; the threads of a pool have no business in it, whatever BATON_DB_POOL says to its children."""
     connection.settings_dict["OPTIONS"].pop("pool", None)
