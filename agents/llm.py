@@ -1,0 +1,379 @@
+"""The model boundary: the one file that imports `anthropic`. Our values in, `ModelReply` or `ModelFailure` out.
+
+Importing the SDK takes over a second, so workers import this module at their start, and settings, URLs, models and
+views never do. Retries are the engine's: the SDK's are off, and every failure comes back as a value.
+"""
+
+import json
+import logging
+import math
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import anthropic
+import httpx2
+from anthropic import APIConnectionError, APIStatusError, APITimeoutError
+from django.conf import settings
+
+from agents import deadlines
+from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, Usage
+
+logger = logging.getLogger(__name__)
+
+# One client serves all threads of a worker; measured with 200 calls at once.
+LIMITS = httpx2.Limits(max_connections=300, max_keepalive_connections=300, keepalive_expiry=60)
+CONNECT_SECONDS = 5.0
+LONGEST_MESSAGE = 300
+
+EPHEMERAL = {"type": "ephemeral"}
+MARKABLE = frozenset({"text", "tool_result", "tool_use", "image", "document"})
+
+Block = dict[str, Any]
+OnText = Callable[[str], None]
+
+
+def complete(request: ModelRequest, on_text: OnText | None = None) -> ModelReply | ModelFailure:
+    """One model call, streamed; never raises, and ends within `timeout_seconds`, whatever the server does.
+
+    `on_text` is given the text as it comes, on this thread. A reply whose stop reason is not `tool_use` may end in
+    a call that was cut short: only `tool_use` promises that every call in it is whole.
+    """
+    access = _access(request)
+    if isinstance(access, ModelFailure):
+        return access
+    with deadlines.within(request.timeout_seconds):
+        try:
+            return _streamed(access, request, on_text)
+        except _Unsendable as problem:
+            return ModelFailure(FailureKind.FATAL, "unsendable", str(problem), sent=False)
+        except _NotAReply as problem:
+            return ModelFailure(FailureKind.RETRY, problem.code, problem.sentence)
+        except APIStatusError as error:
+            return _refused(error, request, access)
+        except (APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            return _unreached(error, request)
+        except Exception as error:
+            return _unexpected(error)
+
+
+class _Unsendable(Exception):
+    """Our request cannot be written as JSON; nothing was sent."""
+
+
+class _NotAReply(Exception):
+    """The server said 200, and what followed was no whole reply."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code, self.sentence = code, sentence
+
+
+# Where, and with which key
+
+
+@dataclass(frozen=True)
+class _Access:
+    base_url: str | None
+    key: str
+
+    def __repr__(self) -> str:
+        return f"access to {self.base_url or 'the default model server'}"
+
+
+def _access(request: ModelRequest) -> _Access | ModelFailure:
+    """The installation's key goes to the installation's server alone, never to an endpoint of a model's own."""
+    model = request.model
+    if model.credential:
+        name = model.credential.removeprefix("env:")
+        key = os.environ.get(name, "")
+        problem = f"The environment variable {name}, which holds the key of the model {model.name!r}, is not set."
+    elif model.endpoint and model.endpoint.rstrip("/") != (settings.ANTHROPIC_BASE_URL or "").rstrip("/"):
+        key = ""
+        problem = f"The model {model.name!r} has an endpoint of its own and needs a credential of its own (env:NAME)."
+    else:
+        key = settings.ANTHROPIC_API_KEY or ""
+        problem = f"ANTHROPIC_API_KEY is not set, and the model {model.name!r} has no credential of its own."
+    if not key.strip():
+        return ModelFailure(FailureKind.NEXT_MODEL, "no_key", problem, sent=False)
+    return _Access(model.endpoint or settings.ANTHROPIC_BASE_URL or None, key.strip())
+
+
+_clients: dict[_Access, anthropic.Anthropic] = {}
+_clients_lock = threading.Lock()
+
+
+def _client(access: _Access) -> anthropic.Anthropic:
+    with _clients_lock:
+        if access not in _clients:
+            # A redirect would carry the prompt to a server that nobody has named.
+            http = deadlines.limited(anthropic.DefaultHttpxClient(limits=LIMITS, follow_redirects=False))
+            _clients[access] = anthropic.Anthropic(
+                api_key=access.key, base_url=access.base_url, max_retries=0, http_client=http
+            )
+        return _clients[access]
+
+
+# The request
+
+
+def wire_request(request: ModelRequest) -> dict[str, Any]:
+    """The arguments of the SDK's call, with the prompt-cache breakpoints set.
+
+    Four are allowed and used: tools, system, the newest message, and the user message before it, which ended the
+    previous request: a cache entry more than twenty blocks back would not be found otherwise.
+    """
+    messages = [dict(message) for message in request.messages]
+    for index in _turn_ends(messages):
+        messages[index]["content"] = _marked(messages[index]["content"])
+    wired: dict[str, Any] = {
+        "model": request.model.provider_model,
+        "max_tokens": request.max_tokens,
+        "messages": messages,
+    }
+    if request.system:
+        wired["system"] = [{"type": "text", "text": request.system, "cache_control": EPHEMERAL}]
+    if request.tools:
+        wired["tools"] = [*request.tools[:-1], {**request.tools[-1], "cache_control": EPHEMERAL}]
+    return wired
+
+
+def _turn_ends(messages: list[dict[str, Any]]) -> set[int]:
+    """The newest message and the newest user message ahead of it."""
+    newest = len(messages) - 1
+    earlier = [index for index, message in enumerate(messages[:newest]) if message["role"] == "user"]
+    return {newest, *earlier[-1:]} if messages else set()
+
+
+def _marked(content: str | Iterable[Mapping[str, Any]]) -> list[Block]:
+    """The content as blocks, the last one that may carry a breakpoint carrying it."""
+    given = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks: list[Block] = [dict(block) for block in given]
+    for block in reversed(blocks):
+        if block.get("type") in MARKABLE:
+            block["cache_control"] = EPHEMERAL
+            break
+    return blocks
+
+
+# The reply
+
+
+def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None) -> ModelReply:
+    written: defaultdict[int, str] = defaultdict(str)
+    finished = False
+    hear = _Ear(on_text)
+    with _opened(access, request) as stream:
+        for event in stream:
+            if event.type == "text":
+                hear(event.text)
+            elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
+                written[event.index] += event.delta.partial_json
+            elif event.type == "message_stop":
+                finished = True
+        message = stream._current_snapshot_or_none()
+        request_id = stream.request_id or ""
+    if message is None:
+        raise _NotAReply("garbage", "The model server answered with something that is no model reply.")
+    if not finished:
+        raise _NotAReply("truncated", "The model's reply broke off before its end.")
+    if message.stop_reason == "tool_use":
+        _check_calls(message.content, written)
+    return ModelReply(
+        content=_content(message.content),
+        stop_reason=message.stop_reason or "unknown",
+        usage=_usage(message.usage),
+        model=message.model,
+        request_id=request_id,
+    )
+
+
+def _opened(access: _Access, request: ModelRequest) -> anthropic.MessageStream[None]:
+    """The stream of a request that was sent and answered with a 2xx."""
+    seconds = request.timeout_seconds
+    timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+    try:
+        return _client(access).messages.stream(**wire_request(request), timeout=timeout).__enter__()
+    except (anthropic.APIError, httpx2.HTTPError, httpx2.InvalidURL):
+        raise
+    except Exception as error:
+        # The SDK wraps whatever goes wrong from the sending on; what comes bare happened before it.
+        raise _Unsendable(f"The model call could not be written down ({type(error).__name__}).") from error
+
+
+class _Ear:
+    """Hands text on; a listener that raises is not called again, and does not cost us the reply."""
+
+    def __init__(self, on_text: OnText | None) -> None:
+        self._on_text = on_text
+
+    def __call__(self, text: str) -> None:
+        if self._on_text is None:
+            return
+        try:
+            self._on_text(text)
+        except Exception:
+            logger.exception("live text is not handed on any more: its listener failed")
+            self._on_text = None
+
+
+def _check_calls(content: Iterable[Any], written: Mapping[int, str]) -> None:
+    """The SDK completes broken JSON as it goes: half an amount would look like a whole one."""
+    for index, block in enumerate(content):
+        if block.type != "tool_use" or not written.get(index):
+            continue
+        try:
+            whole = isinstance(json.loads(written[index]), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise _NotAReply("garbage", f"The model called {block.name!r} with arguments that are not a JSON object.")
+
+
+def _content(content: Iterable[Any]) -> list[Block]:
+    """Plain JSON blocks as the SDK would echo them, without what the API refuses when it is echoed.
+
+    Fields the server did not send stay away; a null inside a citation stays, for there the API asks for it.
+    """
+    blocks = []
+    for block in content:
+        plain = block.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        plain = {name: value for name, value in plain.items() if value is not None}
+        if plain.get("type") == "text" and not plain.get("text", "").strip():
+            continue  # the API sends blank text at times, and does not take it back
+        if plain.get("citations"):
+            plain["citations"] = [_without_file_id(citation) for citation in plain["citations"]]
+        blocks.append(plain)
+    return blocks
+
+
+def _without_file_id(citation: Block) -> Block:
+    return {name: value for name, value in citation.items() if name != "file_id"}
+
+
+def _usage(usage: Any) -> Usage:
+    return Usage(
+        input_tokens=usage.input_tokens or 0,
+        output_tokens=usage.output_tokens or 0,
+        cache_read_tokens=usage.cache_read_input_tokens or 0,
+        cache_write_tokens=usage.cache_creation_input_tokens or 0,
+    )
+
+
+# Failures
+
+RETRY_STATUSES = frozenset({408, 409, 429, 499})
+FATAL_STATUSES = frozenset({400, 413, 422, 431})
+# Refused at the door: the provider has done no work for these.
+UNPAID_STATUSES = frozenset({400, 401, 402, 403, 404, 413, 422, 429, 431, 529})
+# An error inside a stream comes under status 200, and some causes weigh more than their status.
+KIND_BY_TYPE = {
+    "authentication_error": FailureKind.NEXT_MODEL,
+    "billing_error": FailureKind.NEXT_MODEL,
+    "permission_error": FailureKind.NEXT_MODEL,
+    "not_found_error": FailureKind.NEXT_MODEL,
+}
+FATAL_TYPES_IN_STREAM = frozenset({"invalid_request_error", "request_too_large"})
+
+
+def _refused(error: APIStatusError, request: ModelRequest, access: _Access) -> ModelFailure:
+    code = str(error.type or f"http_{error.status_code}")
+    details = {"status": error.status_code, "request_id": error.request_id, "error_code": error.error_code}
+    return ModelFailure(
+        kind=_kind(error),
+        code=code,
+        sentence=_sentence(error, request, access),
+        retry_after_seconds=retry_after_seconds(error.response.headers),
+        sent=error.status_code not in UNPAID_STATUSES,
+        details={name: value for name, value in details.items() if value},
+    )
+
+
+def _kind(error: APIStatusError) -> FailureKind:
+    """RETRY only what may pass by itself. An unknown 4xx or a redirect is this server's: another may do better."""
+    status = error.status_code
+    if error.type in KIND_BY_TYPE:
+        return KIND_BY_TYPE[error.type]
+    if status < 300:
+        return FailureKind.FATAL if error.type in FATAL_TYPES_IN_STREAM else FailureKind.RETRY
+    if status in FATAL_STATUSES:
+        return FailureKind.FATAL
+    if status >= 500 or status in RETRY_STATUSES:
+        # So a spend limit, which is a 429 too, says that waiting will not help.
+        hopeless = error.response.headers.get("x-should-retry") == "false"
+        return FailureKind.NEXT_MODEL if hopeless else FailureKind.RETRY
+    return FailureKind.NEXT_MODEL
+
+
+def _sentence(error: APIStatusError, request: ModelRequest, access: _Access) -> str:
+    """Without the key, even where a server quotes it."""
+    said = " ".join(str(error.api_message or "").split()).replace(access.key, "***")[:LONGEST_MESSAGE]
+    if error.status_code == 401:
+        held = request.model.credential.removeprefix("env:") or "ANTHROPIC_API_KEY"
+        said = f"{said or 'no reason given'}. The key is read from {held}"
+    what = f"HTTP {error.status_code}" + (f", {error.type}" if error.type else "")
+    return f"The model server refused the call of {request.model.name!r} ({what}): {said or 'no reason given'}."
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """From `retry-after-ms`, or `retry-after` as seconds or as a date (measured by the server's own clock)."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    raw = headers.get("retry-after")
+    if (seconds := _number(raw)) is not None:
+        return seconds
+    if (until := _date(raw)) is None:
+        return None
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _number(raw: str | None) -> float | None:
+    try:
+        value = float(raw or "")
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
+
+
+def _date(raw: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(raw or "")
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+# Certain: no byte of ours reached the provider.
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# Our own catalogue is wrong (an address that is none, a key that no header can carry): waiting does not mend it.
+NOT_AN_ADDRESS = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
+
+
+def _unreached(error: Exception, request: ModelRequest) -> ModelFailure:
+    """The network's failures. Their own texts stay out of the sentence: they quote headers at times."""
+    cause = error.__cause__ if isinstance(error, APIConnectionError) and error.__cause__ else error
+    name = request.model.name
+    if isinstance(cause, NOT_AN_ADDRESS):
+        sentence = f"The endpoint or the key of the model {name!r} cannot be used for a request."
+        return ModelFailure(FailureKind.NEXT_MODEL, "bad_endpoint", sentence, sent=False)
+    sent = not isinstance(cause, NEVER_SENT)
+    if isinstance(cause, httpx2.TimeoutException) or isinstance(error, APITimeoutError):
+        sentence = f"The model server of {name!r} did not {'finish' if sent else 'answer'} in time."
+        return ModelFailure(FailureKind.RETRY, "timeout", sentence, sent=sent)
+    if isinstance(cause, httpx2.RemoteProtocolError) and not isinstance(error, APIConnectionError):
+        return ModelFailure(FailureKind.RETRY, "truncated", "The model's reply broke off before its end.")
+    sentence = f"The connection to the model server of {name!r} {'broke' if sent else 'could not be made'}."
+    return ModelFailure(FailureKind.RETRY, "connection", sentence, sent=sent)
+
+
+def _unexpected(error: Exception) -> ModelFailure:
+    """What nobody foresaw, mostly a reply that the SDK stumbles over. RETRY: tries are counted, so it stays bounded."""
+    logger.exception("a model call failed in a way nobody foresaw")
+    sentence = f"The model server's answer could not be read ({type(error).__name__})."
+    return ModelFailure(FailureKind.RETRY, "garbage", sentence)
