@@ -14,10 +14,10 @@ BEGIN
 END $$;
 CREATE TRIGGER approvals_request_frozen BEFORE UPDATE ON approvals_approvalrequest FOR EACH ROW WHEN (
     (OLD.id, OLD.kind, OLD.run_id, OLD.dispatch_id, OLD.call_id, OLD.frozen, OLD.digest, OLD.risk, OLD.title,
-     OLD.requester_id, OLD.addressed_to, OLD.four_eyes, OLD.not_by, OLD.supersedes_id)
+     OLD.reasoning, OLD.reasons, OLD.policy_version, OLD.requester_id, OLD.addressed_to, OLD.four_eyes, OLD.not_by, OLD.supersedes_id)
     IS DISTINCT FROM
     (NEW.id, NEW.kind, NEW.run_id, NEW.dispatch_id, NEW.call_id, NEW.frozen, NEW.digest, NEW.risk, NEW.title,
-     NEW.requester_id, NEW.addressed_to, NEW.four_eyes, NEW.not_by, NEW.supersedes_id)
+     NEW.reasoning, NEW.reasons, NEW.policy_version, NEW.requester_id, NEW.addressed_to, NEW.four_eyes, NEW.not_by, NEW.supersedes_id)
     OR OLD.status <> 'open' AND (OLD.status, OLD.edited_frozen, OLD.edited_digest)
                                 IS DISTINCT FROM (NEW.status, NEW.edited_frozen, NEW.edited_digest)
     OR OLD.consumed_at IS NOT NULL AND (OLD.consumed_at, OLD.consumed_by_attempt)
