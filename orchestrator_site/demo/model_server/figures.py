@@ -1,0 +1,317 @@
+"""The numbers in a text: which are orders, which are money, and which of them a correction took back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+from orchestrator_site.demo.model_server import cues, vocabulary
+from orchestrator_site.demo.model_server.tokens import Token, stem
+
+NEAR, FAR = 4, 8  # tokens that may stand between a correction and the number it gives
+ORDER_STEMS = {stem(word) for word in "order number no nr purchase reference ref ord num parcel customer".split()}
+NOT_ORDERS = {stem(word) for word in "year line page room model phone tel telephone mobile call ending end card pin zip postcode plz box article item version iban account size at door flat apartment unit suite building postal code since consignment tracking highway route flight".split()}
+LABEL_STEMS = {stem(word) for word in "label sticker tag".split()}
+EXCLUDING = ["not", "except", "apart from", "instead of", "rather than", "leave", "do not touch", "but not", "never mind", "ignore", "without", "not touch"]
+BACK_STEMS = {stem(word) for word in "refund back give credit return reimburse pay repay compensate transfer send difference deduct goodwill send rebate knock".split()}
+PRICE_STEMS = {stem(word) for word in vocabulary.PRICE_TALK}
+FIRST_LIKELY, LAST_LIKELY = 1000, 1999
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A number at a place in the row of tokens; `length` tokens long."""
+
+    at: int
+    value: Decimal
+    length: int = 1
+
+    @property
+    def end(self) -> int:
+        return self.at + self.length
+
+
+# Orders
+
+
+def order_mentions(tokens: Sequence[Token], address_span: tuple[int, int] | None = None) -> list[Mention]:
+    """The order numbers that remain after corrections and exclusions, in the order of the text."""
+    found = [
+        Mention(at, Decimal(token.value))
+        for at, token in enumerate(tokens)
+        if token.kind == "number" and _is_order(tokens, at) and not _inside(token, address_span)
+    ]
+    return [mention for mention in _corrected(tokens, found) if not _excluded(tokens, mention, len(found))]
+
+
+def _inside(token: Token, span: tuple[int, int] | None) -> bool:
+    return span is not None and span[0] <= token.start < span[1]
+
+
+def _is_order(tokens: Sequence[Token], at: int) -> bool:
+    token = tokens[at]
+    before, after = _around(tokens, at)
+    named = before.kind == "hash" or (before.stem in ORDER_STEMS and before.kind == "word")
+    if _is_money(tokens, at) or after.kind == "percent" or (before.stem in NOT_ORDERS and before.kind == "word"):
+        return False
+    if len(token.text) != 4:
+        return named and 3 <= len(token.text) <= 6 and not _counts_things(after)
+    if _in_a_date(tokens, at) or before.stem == "ending":
+        return False
+    return named or FIRST_LIKELY <= token.value <= LAST_LIKELY and not _names_a_street(after) or not _titled(after)
+
+
+NOTHING = Token("none", "", -1)
+
+
+def _around(tokens: Sequence[Token], at: int) -> tuple[Token, Token]:
+    """The neighbours, looking over a dot or colon before the number, as in `no. 1042` and `order: 1042`."""
+    back = at - 1
+    while back >= 0 and (tokens[back].text in {".", ":", "-"} or (tokens[back].stem in {"in", "be"} and back == at - 1)):
+        back -= 1
+    return (tokens[back] if back >= 0 else NOTHING), (tokens[at + 1] if at + 1 < len(tokens) else NOTHING)
+
+
+def _is_money(tokens: Sequence[Token], at: int) -> bool:
+    before = tokens[at - 1] if at else NOTHING
+    after = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
+    marks = {stem(word) for word in vocabulary.CURRENCY}
+    return before.kind == "money" or after.kind == "money" or after.stem in marks or before.stem in {"eur", "usd", "gbp"}
+
+
+def _in_a_date(tokens: Sequence[Token], at: int) -> bool:
+    before = tokens[at - 1] if at else NOTHING
+    months = {stem(month) for month in vocabulary.MONTHS}
+    year_like = 1900 <= tokens[at].value <= 2099
+    return year_like and (before.stem in months | {"in", "since", "from", "of", "year"} and before.kind == "word" or before.kind == "ordinal")
+
+
+def _titled(token: Token) -> bool:
+    return token.kind == "word" and token.text[:1].isupper()
+
+
+def _names_a_street(after: Token) -> bool:
+    return _titled(after) and after.text.lower().endswith(vocabulary.STREET_ENDINGS)
+
+
+def _counts_things(after: Token) -> bool:
+    return after.stem in {stem(word) for word in "day week month time item piece euro hour minute".split()}
+
+
+def _excluded(tokens: Sequence[Token], mention: Mention, count: int) -> bool:
+    window = [token for token in tokens[max(0, mention.at - 4) : mention.at] if token.kind in {"word", "stop", "comma"}]
+    for token in reversed(window):
+        if token.kind != "word":
+            window = window[window.index(token) + 1 :]
+            break
+    if count > 1 and any(_ends_with(cue, window) for cue in EXCLUDING):
+        return True
+    around = tokens[max(0, mention.at - 6) : mention.at]
+    return count > 1 and any(token.stem in LABEL_STEMS for token in around)
+
+
+def _ends_with(cue: str, window: Sequence[Token]) -> bool:
+    """The cue stands right before the number, with nothing but `order`, `no` or `the` between."""
+    hit = cues.find(cue, window)
+    return hit is not None and all(token.stem in ORDER_STEMS | {"the", "for", "on"} for token in window[hit.end :])
+
+
+# Corrections
+
+
+@lru_cache(maxsize=1)
+def _markers() -> tuple[tuple[str, int], ...]:
+    return tuple((phrase, FAR if far else NEAR) for phrase, far in vocabulary.CORRECTIONS)
+
+
+def corrections_in(tokens: Sequence[Token]) -> list[tuple[cues.Found, int]]:
+    """Where the text takes something back, and within how many tokens the right thing must follow."""
+    taken: list[tuple[cues.Found, int]] = []
+    for phrase, reach in _markers():
+        for hit in cues.find_all(phrase, tokens):
+            if not any(other.start <= hit.start < other.end for other, _ in taken):
+                taken.append((hit, reach))
+    return sorted(taken, key=lambda item: item[0].start)
+
+
+def _corrected(tokens: Sequence[Token], mentions: list[Mention]) -> list[Mention]:
+    kept = list(mentions)
+    for hit, reach in corrections_in(tokens):
+        after = _group_after(tokens, kept, hit, reach)
+        before = [mention for mention in kept if mention.end <= hit.start]
+        if not after or not before:
+            continue
+        dropped = before[-1:] if len(after) == 1 else _last_group(tokens, before)
+        repeated = {mention.value for mention in after}
+        kept = [m for m in kept if m not in dropped and not (m in before and m.value in repeated)]
+    return _once(kept)
+
+
+def _group_after(tokens: Sequence[Token], mentions: list[Mention], hit: cues.Found, reach: int) -> list[Mention]:
+    """The numbers that a correction gives: the first near enough, and those listed with it."""
+    first = next((mention for mention in mentions if mention.at >= hit.end), None)
+    if first is None or first.at - hit.end > reach or not _only_fillers(tokens[hit.end : first.at]):
+        return []
+    return _listed_from(tokens, first, mentions)
+
+
+def _only_fillers(between: Sequence[Token]) -> bool:
+    filler_stems = {stem(word) for word in vocabulary.FILLERS}
+    return all(token.kind in {"comma", "hash", "stop", "money"} or token.stem in filler_stems for token in between)
+
+
+def _listed_from(tokens: Sequence[Token], first: Mention, mentions: list[Mention]) -> list[Mention]:
+    group = [first]
+    for mention in mentions[mentions.index(first) + 1 :]:
+        between = tokens[group[-1].end : mention.at]
+        if not _joins(between):
+            break
+        group.append(mention)
+    return group
+
+
+def _joins(between: Sequence[Token]) -> bool:
+    joining = {"and", "or", "with", "to", "order", "be", "with", "against", "versus", "v", "plus"}
+    return len(between) <= 3 and all(token.kind in {"hash", "comma"} or token.stem in joining for token in between)
+
+
+def _last_group(tokens: Sequence[Token], before: list[Mention]) -> list[Mention]:
+    group = [before[-1]]
+    for mention in reversed(before[:-1]):
+        if not _joins(tokens[mention.end : group[0].at]):
+            break
+        group.insert(0, mention)
+    return group
+
+
+def _once(mentions: list[Mention]) -> list[Mention]:
+    seen: set[Decimal] = set()
+    return [m for m in mentions if not (m.value in seen or seen.add(m.value))]  # type: ignore[func-returns-value]
+
+
+# Money
+
+
+def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention]) -> Decimal | None:
+    """The sum asked back: of all sums in the text the one nearest to the asking, the last one after a correction."""
+    taken = {mention.at for mention in orders}
+    mentions = _corrected(tokens, [m for m in _sums(tokens) if m.at not in taken])
+    asking = [at for at, token in enumerate(tokens) if token.stem in BACK_STEMS and token.kind == "word"]
+    candidates = [mention for mention in mentions if not _is_a_price(tokens, mention)]
+    if not candidates:
+        return None
+    if not asking:
+        return candidates[-1].value
+    return min(candidates, key=lambda mention: _distance(mention, asking)).value
+
+
+def _distance(mention: Mention, asking: list[int]) -> int:
+    return min(abs(mention.at - at) for at in asking)
+
+
+def _sums(tokens: Sequence[Token]) -> list[Mention]:
+    found: list[Mention] = []
+    at = 0
+    while at < len(tokens):
+        mention = _figure_sum(tokens, at) or _spoken_sum(tokens, at)
+        if mention:
+            found.append(mention)
+        at = mention.end if mention else at + 1
+    return found
+
+
+def _figure_sum(tokens: Sequence[Token], at: int) -> Mention | None:
+    token = tokens[at]
+    following = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
+    if token.kind not in {"decimal", "number"} or following.kind == "percent" or following.stem in {"percent", "%"}:
+        return None
+    if token.kind == "decimal":
+        return Mention(at, decimal_of(token.text))
+    if _is_money(tokens, at):
+        return _with_cents(tokens, at)
+    return Mention(at, Decimal(token.value)) if _asked_bare(tokens, at) else None
+
+
+def _with_cents(tokens: Sequence[Token], at: int) -> Mention:
+    """`6 euros 50` and `6 pounds and 50 pence` as one sum; `50 cents` as half a euro."""
+    unit = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
+    value = Decimal(tokens[at].value)
+    if unit.stem in {"cent", "penc"}:
+        return Mention(at, value / 100, 2)
+    rest = at + 3 if at + 2 < len(tokens) and tokens[at + 2].stem == "and" else at + 2
+    cents = tokens[rest] if rest < len(tokens) else NOTHING
+    after = tokens[rest + 1] if rest + 1 < len(tokens) else NOTHING
+    if unit.kind == "word" and cents.kind == "number" and cents.value < 100 and (rest == at + 2 or after.stem in {"cent", "penc"}):
+        return Mention(at, value + Decimal(cents.value) / 100, rest - at + 1)
+    return Mention(at, value)
+
+
+def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
+    """A number without a currency counts as money right after words of paying back, or before `back`."""
+    if len(tokens[at].text) > 3:
+        return False
+    following = [token.stem for token in tokens[at + 1 : at + 2]]
+    before = [token.stem for token in tokens[max(0, at - 3) : at] if token.kind == "word"]
+    if following == ["back"]:
+        return True
+    if not following or following[0] in {"on", "for", "from", "to", "off", "instead", "pleas", "not", "of", "", "and", "only", "in", "would", "be", "for"}:
+        asks = BACK_STEMS | {"mak", "make"}
+        return bool(asks & set(before)) or (bool(before) and before[-1] in {"mean", "sorry", "rather", "wait", "no"})
+    return False
+
+
+def _spoken_sum(tokens: Sequence[Token], at: int) -> Mention | None:
+    value, end = _number_words(tokens, at)
+    if value is None or end >= len(tokens):
+        return None
+    marks = {stem(word) for word in vocabulary.CURRENCY}
+    if tokens[end].stem in {"cent", "penc"}:
+        return Mention(at, Decimal(value) / 100, end + 1 - at)
+    if tokens[end].stem not in marks:
+        return None
+    rest = end + 2 if end + 1 < len(tokens) and tokens[end + 1].stem == "and" else end + 1
+    cents, after = _number_words(tokens, rest)
+    if cents is not None and (rest == end + 1 or after < len(tokens) and tokens[after].stem in {"cent", "penc"}):
+        return Mention(at, Decimal(value) + Decimal(cents) / 100, after - at)
+    return Mention(at, Decimal(value), end + 1 - at)
+
+
+@lru_cache(maxsize=1)
+def _number_stems() -> dict[str, int]:
+    return {stem(word): value for word, value in vocabulary.NUMBER_WORDS.items()}
+
+
+def _number_words(tokens: Sequence[Token], at: int) -> tuple[int | None, int]:
+    """A number below a thousand in words, and the position after it."""
+    total, end = None, at
+    while end < len(tokens) and tokens[end].kind == "word":
+        word = tokens[end].stem
+        if word in _number_stems():
+            total = (total or 0) + _number_stems()[word]
+        elif word == stem("hundred"):
+            total = (total or 1) * 100
+        elif not (word == "and" and total is not None and total >= 100):
+            break
+        end += 1
+        if end < len(tokens) and tokens[end].text == "-":
+            end += 1
+    return total, end
+
+
+def decimal_of(text: str) -> Decimal:
+    """`1,200.50`, `1.200,50`, `5,90` and `12.5` as numbers."""
+    whole, point, fraction = text.rpartition("." if text.rfind(".") > text.rfind(",") else ",")
+    digits = whole.replace(",", "").replace(".", "")
+    return Decimal(f"{digits or 0}.{fraction}") if point else Decimal(text)
+
+
+def _is_a_price(tokens: Sequence[Token], mention: Mention) -> bool:
+    """Told as what something cost, not asked back."""
+    before = [token for token in tokens[max(0, mention.at - 5) : mention.at]]
+    for token in reversed(before):
+        if token.kind in {"stop"} or token.stem in BACK_STEMS - {"pay", "send"}:
+            return False
+        if token.stem in PRICE_STEMS or token.stem == "be" and token.text.lower() in {"was", "were"}:
+            after = [later.stem for later in tokens[mention.end : mention.end + 2]]
+            return "back" not in after
+    return False
