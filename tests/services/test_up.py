@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
-from django.conf import settings
 
 from orchestrator_site.services.processes import REPOSITORY
 from tests.stack import free_port
@@ -130,18 +128,3 @@ def test_a_supervisor_killed_hard_leaves_no_orphan_and_the_next_one_recovers(sta
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert again.printed.count("database baton made") == 1
     assert again.end(signal.SIGHUP) == 0
-
-
-def test_a_database_of_ones_own_takes_the_place_of_the_embedded_one(start: Callable[..., Up]) -> None:
-    host = settings.DATABASES["default"]["HOST"]
-    with psycopg.connect(host=host, user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS elsewhere WITH (FORCE)")
-        connection.execute("CREATE DATABASE elsewhere")
-
-    up = start(env={"DATABASE_URL": f"postgresql://postgres@/elsewhere?host={host}"})
-    up.wait_for("READY")
-
-    assert set(up.pids()) == {"redis", "web", "worker-1", "beat"}
-    assert not (up.data / "postgres").exists()
-    with psycopg.connect(host=host, user="postgres", dbname="elsewhere") as connection:
-        assert connection.execute("SELECT count(*) > 0 FROM django_migrations").fetchone() == (True,)
