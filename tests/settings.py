@@ -34,6 +34,6 @@ if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
 
 from orchestrator_site.settings import *  # noqa: E402, F403
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+PASSWORD_HASHERS = ["tests.hashing.QuickHasher"]
 LOGGING_CONFIG = None
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
