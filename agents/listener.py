@@ -22,7 +22,8 @@ FORGOTTEN_AFTER = "1 day"
 WAIT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 2.0
 # A server that vanished without a goodbye is noticed within about ten seconds.
-LIVELINESS = {
+CONNECTION = {
+    "application_name": "baton roster",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -70,7 +71,7 @@ class Listener(threading.Thread):
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _connect(self) -> psycopg.Connection:
-        parameters = connection.get_connection_params() | LIVELINESS
+        parameters = connection.get_connection_params() | CONNECTION
         return psycopg.connect(**parameters, autocommit=True)
 
     def _serve(self, database: psycopg.Connection) -> None:
