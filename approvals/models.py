@@ -132,6 +132,7 @@ class ApprovalRequest(models.Model):
         ]
         indexes = [
             models.Index(fields=["deadline_at"], condition=Q(status=states.OPEN), name="approval_open_by_deadline"),
+            models.Index(fields=["dispatch_id"], condition=Q(status=states.OPEN), name="approval_open_by_dispatch"),
         ]
 
     def __str__(self) -> str:

@@ -186,6 +186,14 @@ class Migration(migrations.Migration):
                 condition=models.Q(("status", "open")), fields=["deadline_at"], name="approval_open_by_deadline"
             ),
         ),
+        migrations.AddIndex(
+            model_name="approvalrequest",
+            index=models.Index(
+                condition=models.Q(("status", "open")),
+                fields=["dispatch_id"],
+                name="approval_open_by_dispatch",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="approvalrequest",
             constraint=models.CheckConstraint(
