@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_ready
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 
@@ -19,6 +19,20 @@ def refuse_other_pools(sender: Any, **kwargs: Any) -> None:
     """Roster reload, draining and the connection pool all count on one process with many threads."""
     if "thread" not in sender.pool_cls.__module__:
         raise SystemExit("Baton's workers run in the threads pool: start them with `--pool threads`.")
+
+
+@worker_ready.connect
+def start_beside_the_pool(**kwargs: Any) -> None:
+    from runs import worker
+
+    worker.start()
+
+
+@worker_shutting_down.connect
+def drain(**kwargs: Any) -> None:
+    from runs import worker
+
+    worker.drain()
 
 
 @worker_ready.connect

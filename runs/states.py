@@ -89,10 +89,11 @@ TOOL_CALL = machine(
     "tool_call",
     {
         PROPOSED: {RULED, CANCELLED},
-        RULED: {AWAITING_APPROVAL, DEFERRED, READY, DONE, FAILED, REFUSED, CANCELLED},  # done, failed: platform tools
+        RULED: {AWAITING_APPROVAL, DEFERRED, READY, REFUSED, CANCELLED},
         AWAITING_APPROVAL: {READY, DONE, REFUSED, CANCELLED},  # done: a person answered in the tool's place
         DEFERRED: {RULED, REFUSED, CANCELLED},
-        READY: {EXECUTING, RULED, REFUSED, CANCELLED},  # ruled again: today's policy is stricter
+        # ruled again: today's policy is stricter; done, failed, awaiting: platform tools, which need no attempt
+        READY: {EXECUTING, RULED, DONE, FAILED, AWAITING_APPROVAL, REFUSED, CANCELLED},
         EXECUTING: {DONE, FAILED, READY, UNCERTAIN},  # ready: may be sent again
         UNCERTAIN: {RESOLVED, READY},  # ready: a person says it did not happen, run it again
         DONE: set(),

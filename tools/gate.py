@@ -39,9 +39,7 @@ def judge(
     risk, reasons = _risk(spec, arguments, grant)
     asking = _why_ask(spec, grant, policy, facts, risk)
     if asking:
-        return NeedsApproval(
-            (*asking, *reasons), risk, stored, four_eyes=risk.at_least(policy.four_eyes_from)
-        )
+        return NeedsApproval((*asking, *reasons), risk, stored, four_eyes=risk.at_least(policy.four_eyes_from))
     reasons = reasons or (f"{spec.effect} and {risk} risk: it runs without asking.",)
     return Allow(reasons, risk, stored, notify=risk.at_least(policy.notify_from))
 
@@ -69,9 +67,7 @@ def _risk(spec: ToolSpec, arguments: Mapping[str, Any], grant: Grant) -> tuple[R
         try:
             applies = conditions.holds(rule.when, arguments)
         except conditions.ConditionFailed as error:
-            reasons.append(
-                f"A risk rule could not be evaluated ({error}), so it counts as met: {rule.reason}"
-            )
+            reasons.append(f"A risk rule could not be evaluated ({error}), so it counts as met: {rule.reason}")
             risk = highest(risk, rule.risk, Risk.HIGH)
             continue
         if applies:

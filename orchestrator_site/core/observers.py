@@ -61,12 +61,7 @@ def tell(limit: int = 100) -> int:
 def _tell_one() -> bool:
     with transaction.atomic():
         due = Observation.objects.filter(given_up=False, due_at__lte=Now(), observer__in=list(_observers))
-        owed = (
-            due.select_related("event")
-            .select_for_update(skip_locked=True, of=("self",))
-            .order_by("id")
-            .first()
-        )
+        owed = due.select_related("event").select_for_update(skip_locked=True, of=("self",)).order_by("id").first()
         if owed is None:
             return False
         try:

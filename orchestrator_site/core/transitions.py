@@ -36,9 +36,7 @@ class Machine:
 
     def constraint(self) -> models.CheckConstraint:
         """Refuses, in the database, any status outside the table."""
-        return models.CheckConstraint(
-            name=f"{self.name}_status_known", condition=models.Q(status__in=self.statuses)
-        )
+        return models.CheckConstraint(name=f"{self.name}_status_known", condition=models.Q(status__in=self.statuses))
 
     def choices(self) -> list[tuple[str, str]]:
         return [(status, status.replace("_", " ")) for status in self.table]

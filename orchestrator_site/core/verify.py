@@ -50,8 +50,6 @@ def _head_fault(name: str, seq: int, last_hash: str) -> Fault | None:
 
 def all_chains() -> Iterator[tuple[str, Fault | None]]:
     """Every chain that has a head or a row."""
-    names = ChainHead.objects.values_list("chain", flat=True).union(
-        Event.objects.values_list("chain", flat=True)
-    )
+    names = ChainHead.objects.values_list("chain", flat=True).union(Event.objects.values_list("chain", flat=True))
     for name in names.order_by("chain"):
         yield name, chain(name)

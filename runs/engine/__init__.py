@@ -1,0 +1,5 @@
+"""The dispatch: a bounded, durable loop. `advance` does one turn."""
+
+from runs.engine.advance import advance
+
+__all__ = ["advance"]

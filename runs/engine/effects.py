@@ -1,9 +1,9 @@
 """The effect ledger: intent committed before a call is sent, its result recorded only under the same fence.
 
-    intend()   one transaction: rule again, check the approval's digest, use it up, write the Attempt
-    send()     no transaction open: the executor runs the call
-    record()   one transaction under the fence: the attempt and its call move together
-    recover()  after a crash: what the effect class says of an attempt whose end nobody recorded
+intend()   one transaction: rule again, check the approval's digest, use it up, write the Attempt
+send()     no transaction open: the executor runs the call
+record()   one transaction under the fence: the attempt and its call move together
+recover()  after a crash: what the effect class says of an attempt whose end nobody recorded
 """
 
 import datetime as dt
@@ -76,9 +76,9 @@ def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> 
             .order_by("step", "position")
         )
         facts = rulings.gather(dispatch, [call.tool for call in calls], without=[call.pk for call in calls])
-        intents = [
-            intent for call in calls if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool)))
-        ]
+        if facts.cancel_requested:
+            return []
+        intents = [intent for call in calls if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool)))]
         if intents:
             longest = max(intent.timeout_seconds for intent in intents) + GRACE_SECONDS
             leases.note(dispatch, hand_deadline=dispatch.now + dt.timedelta(seconds=longest))
@@ -94,7 +94,7 @@ def _intend(
     current = _at_its_version(call, offered)
     ruling = rulings.rule(current, call.arguments, facts, call.tool)
     if stop := _why_not_today(call, ruling):
-        _refuse(log, dispatch, call, stop)
+        _refuse(log, dispatch, call, *stop)
         return None
     if isinstance(ruling, NeedsApproval) and call.request is None:
         return _ask_after_all(log, dispatch, call, ruling, current)
@@ -115,15 +115,15 @@ def _at_its_version(call: ToolCall, offered: Offered | None) -> Offered | None:
     return Offered(registry.version_spec(call.tool_version_id), offered.grant)
 
 
-def _why_not_today(call: ToolCall, ruling: Ruling) -> str | None:
+def _why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | None:
     """Today's ruling is worse than the one the call was let through with: then it does not run."""
     if isinstance(ruling, Refuse):
-        return rulings.sentence(ruling)
+        return ErrorKind(ruling.kind), rulings.sentence(ruling)
     if call.request is not None:
         before = canonical.loads(call.ruling)
         worse = STRICTNESS[type(ruling)] > STRICTNESS[_VERDICTS[before["verdict"]]]
         if worse or Risk(ruling.risk).rank > Risk(before["risk"]).rank:
-            return "Refused: since it was approved, the rules for this call have become stricter."
+            return ErrorKind.DISABLED, "Refused: since it was approved, the rules for this call have become stricter."
     return None
 
 
@@ -131,9 +131,7 @@ def _ask_after_all(
     log: Record, dispatch: Dispatch, call: ToolCall, ruling: NeedsApproval, offered: Offered | None
 ) -> None:
     assert offered is not None
-    lifecycle.move_call(
-        log, dispatch.run_id, call, states.RULED, risk=ruling.risk, ruling=rulings.stored(ruling)
-    )
+    lifecycle.move_call(log, dispatch.run_id, call, states.RULED, risk=ruling.risk, ruling=rulings.stored(ruling))
     proposing.ask_approval(log, dispatch, call, ruling, offered, reasoning="")
 
 
@@ -179,15 +177,13 @@ def _may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, spec: Too
             approved_digest=request.effective_digest,
             why=str(error),
         )
-        _refuse(log, dispatch, call, f"Refused: {error}")
+        _refuse(log, dispatch, call, ErrorKind.NOT_GRANTED, f"Refused: {error}")
         return False
     return True
 
 
-def _refuse(log: Record, dispatch: Dispatch, call: ToolCall, sentence: str) -> None:
-    lifecycle.move_call(
-        log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=ErrorKind.NOT_GRANTED
-    )
+def _refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sentence: str) -> None:
+    lifecycle.move_call(log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=kind)
 
 
 def _told_of(log: Record, dispatch: Dispatch, attempt: Attempt) -> None:
@@ -264,9 +260,7 @@ def _settle(
         return
     ended = states.SUCCEEDED if result.ok else states.FAILED
     error = str(result.error or "")
-    lifecycle.move_attempt(
-        log, dispatch.run_id, intent.attempt, ended, result=_kept(result.content), error_kind=error
-    )
+    lifecycle.move_attempt(log, dispatch.run_id, intent.attempt, ended, result=_kept(result.content), error_kind=error)
     to = states.DONE if result.ok else states.FAILED
     lifecycle.move_call(log, dispatch.run_id, call, to, result=_kept(result.content), error_kind=error)
 
@@ -282,9 +276,9 @@ def _settle_doubt(
     effect, again = intent.spec.effect, intent.attempt.number < MOST_ATTEMPTS
     if effect == Effect.PURE:
         lifecycle.move_call(log, dispatch.run_id, call, states.FAILED, result=result.content, error_kind=error)
-    elif effect == Effect.KEYED and again:
-        lifecycle.move_call(log, dispatch.run_id, call, states.READY)
-    elif effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent):
+    elif (effect == Effect.KEYED and again) or (
+        effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent)
+    ):
         lifecycle.move_call(log, dispatch.run_id, call, states.READY)
     else:
         lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result.content, error_kind=error)
@@ -359,6 +353,3 @@ def is_dead(attempt: Attempt) -> bool:
     """True only when every process that may carry the attempt was seen to be gone, from this very host."""
     seen = [executors.is_dead(identity) for identity in attempt.processes]
     return bool(seen) and all(verdict is True for verdict in seen)
-
-
-

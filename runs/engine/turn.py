@@ -1,6 +1,6 @@
 """A model's reply -> the next step. Pure: no query, no clock. Every stop reason, known or not, has an outcome."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agents.values import ModelReply
@@ -32,7 +32,12 @@ def next_step(reply: ModelReply) -> NextStep:
 
 
 def text(reply: ModelReply) -> str:
-    return "\n\n".join(block["text"] for block in reply.content if block.get("type") == "text" and block.get("text"))
+    return text_of(reply.content)
+
+
+def text_of(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """The text of a reply's blocks, told apart by their `type`."""
+    return "\n\n".join(block["text"] for block in blocks if block.get("type") == "text" and block.get("text"))
 
 
 def _proposed(block: Mapping[str, Any]) -> ProposedCall:

@@ -19,9 +19,7 @@ class ToolCallQuerySet(models.QuerySet):
     def with_effect_in(self, run_id) -> "ToolCallQuerySet":
         """Calls of a run that sent something which cannot simply be repeated."""
         sent = [states.EXECUTING, states.DONE, states.FAILED, states.UNCERTAIN, states.RESOLVED]
-        return self.filter(dispatch__run_id=run_id, status__in=sent, attempts__isnull=False).exclude(
-            effect=Effect.PURE
-        )
+        return self.filter(dispatch__run_id=run_id, status__in=sent, attempts__isnull=False).exclude(effect=Effect.PURE)
 
 
 class ToolCall(models.Model):

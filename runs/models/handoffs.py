@@ -21,9 +21,7 @@ class Handoff(models.Model):
     confidence = models.FloatField(null=True)
     request = models.ForeignKey("approvals.ApprovalRequest", null=True, on_delete=models.PROTECT, related_name="+")
     status = models.CharField(max_length=10, choices=states.HANDOFF.choices(), default=states.PROPOSED)
-    continued_by = models.OneToOneField(
-        Dispatch, null=True, on_delete=models.PROTECT, related_name="continues_handoff"
-    )
+    continued_by = models.OneToOneField(Dispatch, null=True, on_delete=models.PROTECT, related_name="continues_handoff")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -1,0 +1,60 @@
+"""Carry a dispatch through turns for a slice, then hand it on."""
+
+import logging
+import threading
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from runs import doorbells, engine, leases, orchestration
+from runs.errors import LostLease
+from runs.values import Continue, Lease
+
+logger = logging.getLogger(__name__)
+
+# Set when this process was told to stop: what is held is handed on at the next boundary.
+draining = threading.Event()
+
+# After an error of ours the next claim waits, so that a poisoned dispatch does not spin until it is set aside.
+TRIPPED_SECONDS = 2
+
+
+def carry(dispatch_id: UUID) -> bool:
+    """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
+    if draining.is_set():
+        return False
+    lease = leases.claim(dispatch_id)
+    if lease is None:
+        return False
+    try:
+        with leases.keeper.keeping(lease):
+            _carry(lease)
+        orchestration.advance(lease.run_id)
+    except LostLease as error:
+        logger.info("stopped: %s", error)
+    except DatabaseError as error:
+        # Whatever was not committed did not happen; the lease runs out and the reconciler calls the next worker.
+        logger.warning("dispatch %s left to its lease: %s", dispatch_id, error)
+    finally:
+        connection.close()
+    return True
+
+
+def _carry(lease: Lease) -> None:
+    for _ in range(settings.BATON_SLICE_TURNS):
+        try:
+            outcome = engine.advance(lease)
+        except (LostLease, DatabaseError):
+            raise
+        except Exception:
+            logger.exception("dispatch %s tripped over an error of ours", lease.dispatch_id)
+            leases.hand_on(lease, due_in_seconds=TRIPPED_SECONDS)
+            return
+        if not isinstance(outcome, Continue):
+            return
+        if draining.is_set():
+            break
+    leases.hand_on(lease)
+    doorbells.ring(lease.dispatch_id)

@@ -1,0 +1,141 @@
+"""One turn of a dispatch: the only mover of its loop. It never enqueues; it says what came of the turn."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from orchestrator_site.core import events
+from runs import leases, lifecycle, states
+from runs.engine import asking, cancelling, limits, settling, turn
+from runs.engine.offer import Offered, offer
+from runs.models import Dispatch, Handoff, Step, ToolCall
+from runs.states import StopReason
+from runs.values import Continue, Ended, Lease, Outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What a turn reads before it decides."""
+
+    dispatch: Dispatch
+    steps: list[Step]
+    calls: list[ToolCall]
+    offered: dict[str, Offered]
+
+    def last_calls(self) -> list[ToolCall]:
+        """The calls of the newest answered step, in the model's order."""
+        answered = [step.pk for step in self.steps if step.status == states.ANSWERED]
+        return [call for call in self.calls if answered and call.step_id == answered[-1]]
+
+
+def advance(lease: Lease) -> Outcome:
+    """Do the next thing of a held dispatch: recover, settle calls, or ask the model once.
+
+    No transaction is open while a model or a tool is called. Raises LostLease when another worker holds it now.
+    """
+    view = _read(lease)
+    if view.dispatch.run.cancel_requested_at is not None:
+        return cancelling.end(lease)
+    if unfinished := [step for step in view.steps if step.status == states.ASKED]:
+        asking.settle_lost(lease, unfinished[0])
+        return Continue()
+    if open_calls := [call for call in view.last_calls() if not call.is_settled]:
+        if settling.settle(lease, view.last_calls(), view.offered):
+            return Continue()
+        return _wait_for_people(lease, open_calls)
+    if concluded := _concluded(lease, view):
+        return concluded
+    return _ask_model(lease, view)
+
+
+def _read(lease: Lease) -> View:
+    dispatch = Dispatch.objects.select_related("run", "manifest__agent").get(pk=lease.dispatch_id)
+    steps = list(dispatch.steps.order_by("number"))
+    calls = list(dispatch.calls.select_related("request").order_by("step__number", "position"))
+    return View(dispatch, steps, calls, offer(dispatch.manifest.spec(), dispatch.manifest.agent.slug))
+
+
+def _wait_for_people(lease: Lease, open_calls: Sequence[ToolCall]) -> Outcome:
+    """Wait, unless a decision came while we looked: the rows are read again under the dispatch's lock."""
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        fresh = list(
+            ToolCall.objects.filter(pk__in=[call.pk for call in open_calls])
+            .select_related("request")
+            .order_by("step__number", "position")
+        )
+        following = next((call for call in fresh if not call.is_settled), None)
+        if following is None or any(
+            call.status != before.status for call, before in zip(fresh, open_calls, strict=True)
+        ):
+            return Continue()
+        return asking.wait(log, dispatch, _sentence(following))
+
+
+def _sentence(call: ToolCall) -> str:
+    if call.status == states.UNCERTAIN:
+        return f"a person to say whether {call.tool} happened"
+    if call.request is not None and call.request.kind != "tool_call":
+        return f"an answer: {call.request.title}"
+    return f"a person's approval of {call.tool} ({call.risk} risk)"
+
+
+def _concluded(lease: Lease, view: View) -> Outcome | None:
+    """All calls of the turn are settled: did one of them end the agent's part, or was a limit reached?"""
+    dispatch = view.dispatch
+    with events.recording() as log:
+        held = leases.hold(lease)
+        if handoff := Handoff.objects.filter(source=dispatch).first():
+            message = f"It proposed that {handoff.target.slug} continues."
+            lifecycle.end_dispatch(log, held, StopReason.HANDED_OFF, message, output=_last_text(view))
+            return Ended(StopReason.HANDED_OFF)
+        if routes := [route.agent.slug for route in held.routes.select_related("agent")]:
+            lifecycle.end_dispatch(log, held, StopReason.FINISHED, f"Routed to {', then '.join(routes)}.")
+            return Ended(StopReason.FINISHED)
+        if stopped := _stopped_by_person(view):
+            lifecycle.end_dispatch(log, held, StopReason.REJECTED, stopped)
+            return Ended(StopReason.REJECTED)
+        limit = limits.reached(held, held.manifest.spec().limits, view.calls, leases.working_seconds(held))
+        if limit:
+            lifecycle.end_dispatch(log, held, limit.reason, limit.message, output=_last_text(view))
+            return Ended(limit.reason)
+    return None
+
+
+def _stopped_by_person(view: View) -> str | None:
+    """A person rejected a call and said that the agent's part ends with it."""
+    for call in view.last_calls():
+        decision = getattr(call.request, "decision", None) if call.request else None
+        if decision is not None and decision.stop:
+            return f"{decision.by_name} rejected {call.tool} and stopped the agent: {decision.reason}"
+    return None
+
+
+def _last_text(view: View) -> str:
+    for step in reversed(view.steps):
+        if step.status == states.ANSWERED:
+            return turn.text_of(json.loads(step.reply))
+    return ""
+
+
+def _ask_model(lease: Lease, view: View) -> Outcome:
+    chain = view.dispatch.manifest.spec().models
+    failed = asking.failed_since_last_answer(view.steps)
+    model = asking.choose_model(chain, failed)
+    if model is None:
+        return _no_model(lease, failed)
+    request, input_bound = asking.prepare(view.dispatch, view.steps, view.calls, view.offered, model)
+    asked = asking.reserve(lease, len(view.steps) + 1, request, input_bound)
+    if not isinstance(asked, asking.Asked):
+        return asked
+    answer = asking.ask(asked, view.dispatch)
+    return asking.record(lease, asked, answer, view.offered)
+
+
+def _no_model(lease: Lease, failed: Sequence[Step]) -> Outcome:
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        why = failed[0].error if failed else "none of its models is in the catalogue."
+        message = f"No model of its chain answered; the last said: {why}"
+        lifecycle.end_dispatch(log, dispatch, StopReason.MODEL_FAILED, message)
+    return Ended(StopReason.MODEL_FAILED)

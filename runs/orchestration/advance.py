@@ -1,0 +1,79 @@
+"""Move a run on by its rows: one short transaction under the run's row."""
+
+from uuid import UUID
+
+from orchestrator_site.core import events
+from orchestrator_site.core.events import Record
+from runs import lifecycle, states
+from runs.models import Handoff, Route, Run
+from runs.orchestration import aggregation, handoffs, nodes, routes
+from runs.states import StopReason
+from runs.values import Continue, Ended, Outcome, Waiting
+
+
+def advance(run_id: UUID) -> Outcome:
+    """Safe to call at any time, any number of times. Locks: run, then nothing that a worker holds for long."""
+    with events.recording() as log:
+        run = Run.objects.select_for_update(of=("self",)).select_related("agent__published__agent").get(pk=run_id)
+        return advance_locked(log, run)
+
+
+def advance_locked(log: Record, run: Run) -> Outcome:
+    """For callers that hold the run's row already."""
+    if run.is_final:
+        return Ended(StopReason(run.stop_reason))
+    if not run.dispatches.exists():
+        return _begin(log, run)
+    handoffs.continue_accepted(log, run)
+    if run.cancel_requested_at is None:
+        routes.expand(log, run)
+        nodes.unblock(log, run)
+    if _is_done(run):
+        return _finish(log, run)
+    return _follow_nodes(log, run)
+
+
+def _begin(log: Record, run: Run) -> Outcome:
+    agent = routes.first_agent(run)
+    lifecycle.move_run(log, run, states.WORKING)
+    if agent is None:
+        message = "No router is at work, and the request names no agent."
+        lifecycle.move_run(log, run, states.FAILED, stop_reason=StopReason.NEEDS_HUMAN, output=message)
+        return Ended(StopReason.NEEDS_HUMAN)
+    nodes.add(log, run, agent, run.input, origin="run")
+    return Continue()
+
+
+def _is_done(run: Run) -> bool:
+    open_nodes = run.dispatches.open().exists()
+    open_handoffs = Handoff.objects.filter(source__run=run, status=states.PROPOSED).exists()
+    unrouted = run.cancel_requested_at is None and Route.objects.filter(source__run=run, node__isnull=True).exists()
+    return not (open_nodes or open_handoffs or unrouted)
+
+
+def _finish(log: Record, run: Run) -> Outcome:
+    result = aggregation.aggregate(run)
+    lifecycle.move_run(log, run, result.status, stop_reason=result.stop_reason, output=result.output, waiting_on="")
+    return Ended(StopReason(result.stop_reason))
+
+
+def _follow_nodes(log: Record, run: Run) -> Outcome:
+    """The run works while a node does, and waits, with a sentence, while all of them wait."""
+    if run.dispatches.filter(status__in=[states.QUEUED, states.WORKING]).exists():
+        if run.status != states.WORKING:
+            lifecycle.move_run(log, run, states.WORKING, waiting_on="")
+        return Continue()
+    on = _waiting_on(run)
+    if run.status == states.WORKING:
+        lifecycle.move_run(log, run, states.WAITING, waiting_on=on)
+    elif run.waiting_on != on:
+        Run.objects.filter(pk=run.pk).update(waiting_on=on)
+    return Waiting(on)
+
+
+def _waiting_on(run: Run) -> str:
+    handoff = Handoff.objects.filter(source__run=run, status=states.PROPOSED).select_related("target").first()
+    if handoff is not None:
+        return f"a person to accept the handoff to {handoff.target.slug}"
+    waiting = run.dispatches.filter(status=states.WAITING).order_by("number").first()
+    return waiting.waiting_on if waiting else "its next step"

@@ -1,0 +1,32 @@
+"""What a run came to: the results of its last nodes, joined in order."""
+
+from dataclasses import dataclass
+
+from runs import states
+from runs.models import Dispatch, Run
+from runs.orchestration import nodes
+from runs.states import StopReason
+
+
+@dataclass(frozen=True)
+class RunResult:
+    status: str
+    stop_reason: str
+    output: str
+
+
+def aggregate(run: Run) -> RunResult:
+    """Expects all nodes complete. One that did not succeed keeps the run from being green; what was made is kept."""
+    results = [nodes.result(node) for node in answering(run)]
+    output = "\n\n".join(each.text for each in results if each.text)
+    if run.cancel_requested_at is not None:
+        return RunResult(states.CANCELLED, StopReason.CANCELLED, output)
+    if failed := next((each for each in results if not each.ok), None):
+        return RunResult(states.FAILED, failed.stop_reason or StopReason.NEEDS_HUMAN, output)
+    return RunResult(states.SUCCEEDED, StopReason.FINISHED, output)
+
+
+def answering(run: Run) -> list[Dispatch]:
+    """The nodes whose results are the run's answer: not routers that routed, nor nodes that continue another."""
+    every = run.dispatches.exclude(routes__isnull=False).exclude(continues_handoff__isnull=False)
+    return list(every.exclude(status=states.SKIPPED).order_by("number"))
