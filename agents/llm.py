@@ -119,6 +119,14 @@ def _client(access: _Access) -> anthropic.Anthropic:
         return _clients[access]
 
 
+def close() -> None:
+    """Close every idle connection, at a worker's end; the next call opens new ones."""
+    with _clients_lock:
+        for client in _clients.values():
+            client.close()
+        _clients.clear()
+
+
 # The request
 
 
@@ -357,7 +365,8 @@ NOT_AN_ADDRESS = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.
 
 def _unreached(error: Exception, request: ModelRequest) -> ModelFailure:
     """The network's failures. Their own texts stay out of the sentence: they quote headers at times."""
-    cause = error.__cause__ if isinstance(error, APIConnectionError) and error.__cause__ else error
+    wrapped = isinstance(error, APIConnectionError)  # the SDK does so up to the first byte of the reply's body
+    cause = error.__cause__ if wrapped and error.__cause__ else error
     name = request.model.name
     if isinstance(cause, NOT_AN_ADDRESS):
         sentence = f"The endpoint or the key of the model {name!r} cannot be used for a request."
@@ -366,7 +375,7 @@ def _unreached(error: Exception, request: ModelRequest) -> ModelFailure:
     if isinstance(cause, httpx2.TimeoutException) or isinstance(error, APITimeoutError):
         sentence = f"The model server of {name!r} did not {'finish' if sent else 'answer'} in time."
         return ModelFailure(FailureKind.RETRY, "timeout", sentence, sent=sent)
-    if isinstance(cause, httpx2.RemoteProtocolError) and not isinstance(error, APIConnectionError):
+    if not wrapped:
         return ModelFailure(FailureKind.RETRY, "truncated", "The model's reply broke off before its end.")
     sentence = f"The connection to the model server of {name!r} {'broke' if sent else 'could not be made'}."
     return ModelFailure(FailureKind.RETRY, "connection", sentence, sent=sent)

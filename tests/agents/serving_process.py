@@ -14,9 +14,15 @@ def main() -> None:
     django.setup()
     from agents import listener, roster
 
+    listener.HEARTBEAT_SECONDS = 0.5
     listener.start_listener(sys.argv[1])
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     shown = None
     while not ended.is_set():
         if (here := roster.loaded()) is not None and here is not shown:

@@ -33,8 +33,13 @@ def process() -> Iterator[subprocess.Popen[str]]:
     ) as serving:
         eventually(lambda: WorkerRoster.objects.filter(pid=serving.pid).exists(), within_seconds=STARTING_SECONDS)
         yield serving
-        serving.stdin.close()
-        serving.wait(timeout=10)
+        end(serving)
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    assert process.stdin is not None
+    process.stdin.close()
+    return process.wait(timeout=10)
 
 
 def epoch_is_served() -> bool:
@@ -42,10 +47,11 @@ def epoch_is_served() -> bool:
 
 
 def next_line_with(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stdout is not None
     return next(line for line in process.stdout if word in line.split())
 
 
-def execute(statement: str, *values: object) -> list[tuple]:
+def execute(statement: str, *values: str | int) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
@@ -112,6 +118,5 @@ def test_its_row_beats_and_goes_with_it(process):
     eventually(lambda: WorkerRoster.objects.filter(seen_at__gt=first).exists(), within_seconds=10)
     assert WorkerRoster.objects.seen_within(10).exists()
 
-    process.stdin.close()
-    assert process.wait(timeout=10) == 0
+    assert end(process) == 0
     assert not WorkerRoster.objects.exists()

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -58,7 +59,7 @@ def test_a_spec_comes_back_from_its_row_as_it_was():
         kind=AgentKind.SUPERVISOR,
         models=("small", "large"),
         grants=(GrantSpec(tool="refund", risk_floor=Risk.CRITICAL, always_confirm=True, timeout_seconds=2.5),),
-        limits=Limits(iterations=3, cost_usd="0.125"),
+        limits=Limits(iterations=3, cost_usd=Decimal("0.125")),
         handoff_targets=("courier",),
     )
 

@@ -28,4 +28,6 @@ def test_the_catalogue_knows_enabled_models_only(db):
 
     assert catalogue.model("resting") is None
     assert catalogue.model("nobody") is None
-    assert catalogue.model("small").endpoint == "http://127.0.0.1:1/"
+    small = catalogue.model("small")
+    assert small is not None
+    assert small.endpoint == "http://127.0.0.1:1/"

@@ -35,7 +35,7 @@ def test_only_active_agents_with_a_published_manifest_are_on_it(small_model):
     served = roster.current()
 
     assert list(served.entries) == ["order-desk"]
-    assert served.entry("order-desk").owns == "orders"
+    assert served.entries["order-desk"].owns == "orders"
     assert served.entry("pensioner") is None
 
 
@@ -102,7 +102,7 @@ def test_a_manifest_that_cannot_be_read_leaves_the_last_good_one_at_work():
 
     served = roster.current(min_epoch=roster.database_epoch())
 
-    assert served.entry("order-desk").spec.title == "Good"
+    assert served.entries["order-desk"].spec.title == "Good"
     assert "version 2 cannot be read: models: Input should be a valid" in served.errors["order-desk"]
     assert served.entry("courier") is not None
 

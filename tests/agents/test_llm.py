@@ -1,0 +1,422 @@
+"""The model boundary against real servers: the scripted model's process, and sockets that break every rule."""
+
+import itertools
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agents import llm
+from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, ModelSpec, Usage
+from tests.agents.raw_server import STREAM_HEAD, answering, block, message_end, message_start, response, sse
+
+RETRY, NEXT_MODEL, FATAL = FailureKind.RETRY, FailureKind.NEXT_MODEL, FailureKind.FATAL
+KEY = "sk-test-0123456789"
+TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
+
+
+@pytest.fixture(autouse=True)
+def _a_key(monkeypatch):
+    monkeypatch.setenv("TEST_MODEL_KEY", KEY)
+    yield
+    llm.close()
+
+
+def model(endpoint: str, **changes: Any) -> ModelSpec:
+    spec = ModelSpec(
+        name="small",
+        provider_model="claude-small-1",
+        endpoint=endpoint,
+        credential="env:TEST_MODEL_KEY",
+        context_window=200_000,
+        output_limit=8192,
+        input_price=Decimal(1),
+        output_price=Decimal(5),
+        cache_read_price=Decimal("0.1"),
+        cache_write_price=Decimal("1.25"),
+    )
+    return replace(spec, **changes)
+
+
+def request(endpoint: str, *turns: dict[str, Any], **changes: Any) -> ModelRequest:
+    asked = {"role": "user", "content": json.dumps({"script": turns})}
+    plain = ModelRequest(model(endpoint), "You are a test.", [asked], [], max_tokens=1000, timeout_seconds=10)
+    return replace(plain, **changes)
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"name": name, "description": name, "input_schema": {"type": "object"}}
+
+
+def reply(answer: ModelReply | ModelFailure) -> ModelReply:
+    assert isinstance(answer, ModelReply), answer
+    return answer
+
+
+def failure(answer: ModelReply | ModelFailure) -> ModelFailure:
+    assert isinstance(answer, ModelFailure), answer
+    return answer
+
+
+# Replies
+
+
+def test_text_is_handed_on_as_it_comes_and_stored_whole(scripted_model):
+    heard: list[str] = []
+
+    answer = reply(llm.complete(request(scripted_model.url, {"text": "One two three."}), heard.append))
+
+    assert heard == ["One ", "two ", "three."]
+    assert answer.content == [{"type": "text", "text": "One two three."}]
+    assert (answer.stop_reason, answer.model) == ("end_turn", "claude-small-1")
+
+
+def test_a_listener_that_fails_is_heard_of_and_does_not_cost_the_reply(scripted_model, caplog):
+    def fail(text: str) -> None:
+        raise RuntimeError("no channel")
+
+    answer = reply(llm.complete(request(scripted_model.url, {"text": "One two."}), fail))
+
+    assert answer.content[0]["text"] == "One two."
+    assert [record.levelno for record in caplog.records if record.name == "agents.llm"] == [logging.ERROR]
+
+
+def test_calls_of_tools_come_with_their_arguments(scripted_model):
+    turn = {"text": "Looking.", "tools": [{"name": "search", "input": {"q": "dépôt", "n": [1, 2.5, None]}}]}
+
+    answer = reply(llm.complete(request(scripted_model.url, turn, tools=[tool("search")])))
+
+    assert answer.stop_reason == "tool_use"
+    said, call = answer.content
+    assert said == {"type": "text", "text": "Looking."}
+    assert (call["type"], call["name"], call["input"]) == ("tool_use", "search", {"q": "dépôt", "n": [1, 2.5, None]})
+    assert set(call) == {"type", "id", "name", "input"}
+
+
+def test_a_reply_is_echoed_as_it_came_and_accepted(scripted_model):
+    script = request(scripted_model.url, {"tools": [{"name": "search", "input": {}}]}, {"text": "Done."})
+    first = reply(llm.complete(script))
+    result = {"type": "tool_result", "tool_use_id": first.content[0]["id"], "content": "found"}
+    messages = [*script.messages, {"role": "assistant", "content": first.content}]
+
+    second = llm.complete(replace(script, messages=[*messages, {"role": "user", "content": [result]}]))
+
+    assert reply(second).content == [{"type": "text", "text": "Done."}]
+    assert scripted_model.requests()[-1]["messages"][1]["content"] == first.content
+
+
+def test_usage_keeps_what_the_cache_gave_and_took_apart(scripted_model):
+    usage = {
+        "input_tokens": 3,
+        "output_tokens": 11,
+        "cache_read_input_tokens": 1000,
+        "cache_creation_input_tokens": 70,
+    }
+
+    answer = reply(llm.complete(request(scripted_model.url, {"text": "x", "usage": usage})))
+
+    assert answer.usage == Usage(input_tokens=3, output_tokens=11, cache_read_tokens=1000, cache_write_tokens=70)
+
+
+def test_an_unknown_stop_reason_passes_through(scripted_model):
+    assert reply(llm.complete(request(scripted_model.url, {"text": "x", "stop_reason": "moonrise"}))).stop_reason == (
+        "moonrise"
+    )
+
+
+def test_an_unknown_block_passes_through_with_its_nulls():
+    strange = {"type": "hologram", "frames": {"first": None, "n": 2}}
+    with answering(STREAM_HEAD, message_start(), block(0, strange), message_end("end_turn")) as url:
+        answer = reply(llm.complete(request(url)))
+
+    assert answer.content == [strange]
+
+
+def test_thinking_keeps_its_signature_and_blank_text_is_left_out():
+    thinking = block(
+        0,
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "thinking_delta", "thinking": "Hm."},
+        {"type": "signature_delta", "signature": "c2ln"},
+    )
+    blank = block(1, {"type": "text", "text": ""})
+    with answering(STREAM_HEAD, message_start(), thinking, blank, message_end("end_turn")) as url:
+        answer = reply(llm.complete(request(url)))
+
+    assert answer.content == [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]
+
+
+def test_a_citation_is_stored_as_the_api_takes_it_back():
+    citation = {
+        "type": "char_location",
+        "cited_text": "x",
+        "document_index": 0,
+        "document_title": None,
+        "file_id": "file_1",
+        "start_char_index": 0,
+        "end_char_index": 1,
+    }
+    start = {"type": "text", "text": "", "citations": []}
+    cited = block(0, start, {"type": "text_delta", "text": "x"}, {"type": "citations_delta", "citation": citation})
+    with answering(STREAM_HEAD, message_start(), cited, message_end("end_turn")) as url:
+        answer = reply(llm.complete(request(url)))
+
+    [stored] = answer.content[0]["citations"]
+    assert stored == {name: value for name, value in citation.items() if name != "file_id"}
+
+
+# The request
+
+
+def test_breakpoints_stand_on_tools_system_and_the_two_newest_turns():
+    use = {"type": "tool_use", "id": "t1", "name": "b", "input": {}}
+    messages = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "r"}]},
+    ]
+    asked = request("http://m", messages=messages, tools=[tool("a"), tool("b")])
+
+    wired = llm.wire_request(asked)
+
+    marks = [path for path, value in walk(wired) if value == {"type": "ephemeral"}]
+    assert marks == [
+        ("messages", 0, "content", 0, "cache_control"),
+        ("messages", 2, "content", 0, "cache_control"),
+        ("system", 0, "cache_control"),
+        ("tools", 1, "cache_control"),
+    ]
+    assert "cache_control" not in json.dumps([messages, asked.tools])
+
+
+def test_a_breakpoint_is_never_put_on_thinking():
+    echoed = [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": "y", "signature": "z"}]
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": echoed}]
+
+    wired = llm.wire_request(request("http://m", messages=messages))
+
+    assert [sorted(block) for block in wired["messages"][1]["content"]] == [
+        ["cache_control", "text", "type"],
+        ["signature", "thinking", "type"],
+    ]
+
+
+def test_the_second_turn_reads_what_the_first_one_wrote(scripted_model):
+    long = "Be exact. " * 400
+    script = request(scripted_model.url, {"text": "One."}, {"text": "Two."}, system=long)
+    first = reply(llm.complete(script))
+    echoed = {"role": "assistant", "content": first.content}
+
+    second = reply(
+        llm.complete(replace(script, messages=[*script.messages, echoed, {"role": "user", "content": "and?"}]))
+    )
+
+    assert first.usage.cache_write_tokens > 900
+    assert second.usage.cache_read_tokens == first.usage.cache_read_tokens + first.usage.cache_write_tokens
+
+
+def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value inside, with its path; keys in alphabetical order."""
+    yield path, value
+    if isinstance(value, dict):
+        for name in sorted(value):
+            yield from walk(value[name], *path, name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from walk(inner, *path, index)
+
+
+# Failures, each in the order: kind, code, sent, seconds to wait
+
+SCRIPTED = {
+    "400": ({"status": 400}, FATAL, "invalid_request_error", False, None),
+    "401": ({"status": 401}, NEXT_MODEL, "authentication_error", False, None),
+    "402": ({"status": 402}, NEXT_MODEL, "api_error", False, None),
+    "403": ({"status": 403}, NEXT_MODEL, "permission_error", False, None),
+    "404": ({"status": 404}, NEXT_MODEL, "not_found_error", False, None),
+    "408": ({"status": 408}, RETRY, "api_error", True, None),
+    "409": ({"status": 409}, RETRY, "api_error", True, None),
+    "413": ({"status": 413}, FATAL, "request_too_large", False, None),
+    "418": ({"status": 418}, NEXT_MODEL, "api_error", True, None),
+    "422": ({"status": 422}, FATAL, "api_error", False, None),
+    "429": ({"status": 429}, RETRY, "rate_limit_error", False, None),
+    "429 in seconds": ({"status": 429, "retry_after": 2.5}, RETRY, "rate_limit_error", False, 2.5),
+    "429 with nonsense": ({"status": 429, "retry_after": "soon"}, RETRY, "rate_limit_error", False, None),
+    "500": ({"status": 500}, RETRY, "api_error", True, None),
+    "503 with a past date": (
+        {"status": 503, "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"},
+        RETRY,
+        "api_error",
+        True,
+        0,
+    ),
+    "529": ({"status": 529}, RETRY, "overloaded_error", False, None),
+    "reset half way": ({"text": "a b c", "reset": True}, RETRY, "truncated", True, None),
+    "cut half way": ({"text": "a b c", "truncate": True}, RETRY, "truncated", True, None),
+    "not JSON": ({"garbage": True}, RETRY, "garbage", True, None),
+    "no answer": ({"hang": True}, RETRY, "timeout", True, None),
+}
+
+
+@pytest.mark.parametrize(("turn", "kind", "code", "sent", "wait"), SCRIPTED.values(), ids=list(SCRIPTED))
+def test_a_failing_server_is_a_value(scripted_model, turn, kind, code, sent, wait):
+    seconds = 0.5 if "hang" in turn else 10
+
+    answer = failure(llm.complete(request(scripted_model.url, turn, timeout_seconds=seconds)))
+
+    assert (answer.kind, answer.code, answer.sent, answer.retry_after_seconds) == (kind, code, sent, wait)
+    assert answer.sentence.endswith(".")
+    assert KEY not in repr(answer)
+
+
+def http_error(status: int, kind: str, headers: dict[str, str] | None = None, **details: Any) -> bytes:
+    return response(status, {"type": "error", "error": {"type": kind, "message": "no", "details": details}}, headers)
+
+
+DATES = {"date": "Wed, 21 Oct 2015 07:28:00 GMT", "retry-after": "Wed, 21 Oct 2015 07:29:30 GMT"}
+OPENED, ENDED = STREAM_HEAD + message_start(), message_end("tool_use")
+PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n<html>"
+
+
+def failing_in_the_stream(kind: str) -> bytes:
+    return OPENED + sse("error", error={"type": kind, "message": "no"})
+
+
+def calling_with(arguments: str) -> bytes:
+    start = {"type": "tool_use", "id": "t", "name": "pay", "input": {}}
+    return OPENED + block(0, start, {"type": "input_json_delta", "partial_json": arguments}) + ENDED
+
+
+BUSY, LIMITED = "overloaded_error", "rate_limit_error"
+RAW = {
+    "by the server's own clock": (http_error(503, "api_error", DATES), RETRY, "api_error", True, 90),
+    "in milliseconds": (http_error(529, BUSY, {"retry-after-ms": "250"}), RETRY, BUSY, False, 0.25),
+    "a spend limit": (http_error(429, LIMITED, {"x-should-retry": "false"}), NEXT_MODEL, LIMITED, False, None),
+    "billing": (http_error(400, "billing_error"), NEXT_MODEL, "billing_error", False, None),
+    "a redirect": (response(307, {}, {"location": "http://127.0.0.1:1/"}), NEXT_MODEL, "http_307", True, None),
+    "an error without a body": (b"HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n", RETRY, "http_502", True, None),
+    "overload in the stream": (failing_in_the_stream(BUSY), RETRY, BUSY, True, None),
+    "our fault in the stream": (
+        failing_in_the_stream("invalid_request_error"), FATAL, "invalid_request_error", True, None
+    ),
+    "a login page": (PAGE, RETRY, "garbage", True, None),
+    "nothing at all": (b"", RETRY, "connection", True, None),
+    "an end in good order, too early": (OPENED + TEXT, RETRY, "truncated", True, None),
+    "half a call that claims to be whole": (calling_with('{"amount": 12'), RETRY, "garbage", True, None),
+    "a call with a list": (calling_with("[1]"), RETRY, "garbage", True, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent_back", "kind", "code", "sent", "wait"), RAW.values(), ids=list(RAW))
+def test_a_server_that_breaks_the_rules_is_a_value(sent_back, kind, code, sent, wait):
+    with answering(sent_back) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert (answer.kind, answer.code, answer.sent, answer.retry_after_seconds) == (kind, code, sent, wait)
+
+
+DRIPS = {
+    "pings": (STREAM_HEAD, sse("ping")),
+    "text": (OPENED, sse("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x"),
+    "an error's body": (b"HTTP/1.1 500 X\r\ncontent-length: 10000\r\n\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize(("start", "drop"), DRIPS.values(), ids=list(DRIPS))
+def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
+    if drop.startswith(b"event: content"):
+        start += sse("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    with answering(start, drip=itertools.repeat(drop)) as url:
+        began = time.monotonic()
+        answer = failure(llm.complete(request(url, timeout_seconds=0.5)))
+
+    assert (answer.kind, answer.code, answer.sent) == (RETRY, "timeout", True)
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_server_that_is_not_there_did_no_work():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    answer = failure(llm.complete(request(f"http://127.0.0.1:{port}")))
+
+    assert (answer.kind, answer.code, answer.sent) == (RETRY, "connection", False)
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1/", "http://[::1", "nowhere"])
+def test_an_endpoint_that_is_no_address_is_the_catalogues_fault(endpoint):
+    answer = failure(llm.complete(request(endpoint)))
+
+    assert (answer.kind, answer.code, answer.sent) == (NEXT_MODEL, "bad_endpoint", False)
+
+
+def test_what_cannot_be_written_as_json_is_our_fault(scripted_model):
+    messages = [{"role": "user", "content": [{"type": "text", "text": object()}]}]
+
+    answer = failure(llm.complete(request(scripted_model.url, messages=messages)))
+
+    assert (answer.kind, answer.code, answer.sent) == (FATAL, "unsendable", False)
+
+
+# Keys
+
+
+def test_a_missing_key_is_named_by_its_variable(monkeypatch):
+    monkeypatch.delenv("TEST_MODEL_KEY")
+
+    answer = failure(llm.complete(request("http://127.0.0.1:1")))
+
+    assert (answer.kind, answer.code, answer.sent) == (NEXT_MODEL, "no_key", False)
+    assert "TEST_MODEL_KEY" in answer.sentence
+
+
+def test_without_a_credential_of_its_own_a_model_uses_the_installations(scripted_model, settings):
+    settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_BASE_URL = None, scripted_model.url
+    asked = request("", {"text": "Here."}, model=model("", credential=""))
+
+    assert "ANTHROPIC_API_KEY is not set" in failure(llm.complete(asked)).sentence
+    settings.ANTHROPIC_API_KEY = "sk-of-the-installation"
+    assert reply(llm.complete(asked)).content == [{"type": "text", "text": "Here."}]
+
+
+def test_the_installations_key_is_not_sent_to_a_models_own_endpoint(settings):
+    settings.ANTHROPIC_API_KEY = "sk-of-the-installation"
+
+    answer = failure(llm.complete(request("", model=model("http://127.0.0.1:1", credential=""))))
+
+    assert (answer.kind, answer.code) == (NEXT_MODEL, "no_key")
+    assert "needs a credential of its own" in answer.sentence
+
+
+def test_a_key_that_a_server_quotes_is_blotted_out():
+    body = {"type": "error", "error": {"type": "authentication_error", "message": f"invalid key {KEY}"}}
+    with answering(response(401, body)) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert KEY not in repr(answer)
+    assert "invalid key ***" in answer.sentence
+    assert "TEST_MODEL_KEY" in answer.sentence
+
+
+def test_a_key_that_no_header_can_carry_stays_out_of_the_sentence(monkeypatch, scripted_model):
+    key = "sk-with\na-newline"
+    monkeypatch.setenv("TEST_MODEL_KEY", key)
+
+    answer = failure(llm.complete(request(scripted_model.url, {"text": "x"})))
+
+    assert answer.sent is False
+    assert key not in repr(answer)
+
+
+def test_one_client_serves_all_calls_to_one_server(scripted_model):
+    for _ in range(2):
+        reply(llm.complete(request(scripted_model.url, {"text": "x"})))
+
+    assert len(llm._clients) == 1
