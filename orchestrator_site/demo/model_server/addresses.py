@@ -9,9 +9,9 @@ WORD = r"[^\W\d_][\w'’.-]*"
 STREET_WORD = "|".join(sorted(vocabulary.STREETS, key=len, reverse=True))
 ENDING = "|".join(vocabulary.STREET_ENDINGS)
 HOUSE_FIRST = rf"\d{{1,5}}[a-zA-Z]?\s+(?:{WORD}\s+){{0,3}}?(?:{STREET_WORD})\b\.?"
-HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?:Am|An der|Im|Auf der|Rue|Via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,4}}[a-zA-Z]?\b"
+HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?:Am|An der|Im|Auf der|Rue|Via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,3}}[a-zA-Z]?\b"
 HOUSE_AND_NAME = rf"\d{{1,4}}[a-zA-Z]?\s+(?:[A-ZÄÖÜ][\w'’-]+\s?){{1,3}}(?=,)"
-STREET = re.compile(rf"\b(?:{HOUSE_FIRST}|{HOUSE_LAST}|{HOUSE_AND_NAME})", re.IGNORECASE)
+STREET = re.compile(rf"\b(?:(?i:{HOUSE_FIRST}|{HOUSE_LAST})|{HOUSE_AND_NAME})")
 TAIL_ENDS = re.compile(
     r"[!?;\n]|\.(?=\s|$)|\s(?:instead|please|pls|thanks|thank you|and (?=[a-z])|then (?=[a-z])|not (?=\d)|because|since|as soon)\b|\s[-–—]\s",
     re.IGNORECASE,
@@ -86,6 +86,19 @@ def _place(tail: str) -> dict[str, str]:
         if part and "city" not in fields and part[0].isupper():
             fields["city"] = part
     return fields
+
+
+def country_of(fields: dict[str, str]) -> str:
+    """What a postal code says of the country, where its form is found in one country alone."""
+    forms = {
+        r"[A-Z]{1,2}\d[A-Z\d]?\s*\d[A-Z]{2}": "United Kingdom",
+        r"D\d\d\s?[A-Z\d]{4}": "Ireland",
+        r"\d{4}\s?[A-Z]{2}": "Netherlands",
+        r"\d{2}-\d{3}": "Poland",
+        r"\d{4}-\d{3}": "Portugal",
+    }
+    code = fields.get("postal_code", "")
+    return next((country for form, country in forms.items() if re.fullmatch(form, code)), "")
 
 
 def email_address(text: str) -> str:

@@ -15,6 +15,7 @@ LABEL_STEMS = {stem(word) for word in "label sticker tag".split()}
 EXCLUDING = ["not", "except", "apart from", "instead of", "rather than", "leave", "do not touch", "but not", "never mind", "ignore", "without", "not touch"]
 BACK_STEMS = {stem(word) for word in "refund back give credit return reimburse pay repay compensate transfer send difference deduct goodwill send rebate knock".split()}
 PRICE_STEMS = {stem(word) for word in vocabulary.PRICE_TALK}
+NOTES = {stem("tenner"): Decimal(10), stem("fiver"): Decimal(5)}
 FIRST_LIKELY, LAST_LIKELY = 1000, 1999
 
 
@@ -58,7 +59,15 @@ def _is_order(tokens: Sequence[Token], at: int) -> bool:
         return named and 3 <= len(token.text) <= 6 and not _counts_things(after)
     if _in_a_date(tokens, at) or before.stem == "ending":
         return False
-    return named or FIRST_LIKELY <= token.value <= LAST_LIKELY and not _names_a_street(after) or not _titled(after)
+    if named or not _titled(after):
+        return True
+    return FIRST_LIKELY <= token.value <= LAST_LIKELY and not _names_a_street(after)
+
+
+def is_named(tokens: Sequence[Token]) -> bool:
+    """Some number is called an order's in so many words: `order 1042`, `#1042`, `no. 1042`."""
+    numbers = [at for at, token in enumerate(tokens) if token.kind == "number"]
+    return any(_is_order(tokens, at) and _around(tokens, at)[0].stem in ORDER_STEMS | {""} and _around(tokens, at)[0].kind in {"hash", "word"} for at in numbers)
 
 
 NOTHING = Token("none", "", -1)
@@ -157,7 +166,7 @@ def _group_after(tokens: Sequence[Token], mentions: list[Mention], hit: cues.Fou
 
 def _only_fillers(between: Sequence[Token]) -> bool:
     filler_stems = {stem(word) for word in vocabulary.FILLERS}
-    return all(token.kind in {"comma", "hash", "stop", "money"} or token.stem in filler_stems for token in between)
+    return all(token.kind in {"comma", "hash", "stop", "money", "number", "decimal"} or token.stem in filler_stems for token in between)
 
 
 def _listed_from(tokens: Sequence[Token], first: Mention, mentions: list[Mention]) -> list[Mention]:
@@ -192,12 +201,12 @@ def _once(mentions: list[Mention]) -> list[Mention]:
 # Money
 
 
-def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention]) -> Decimal | None:
+def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: bool = False) -> Decimal | None:
     """The sum asked back: of all sums in the text the one nearest to the asking, the last one after a correction."""
     taken = {mention.at for mention in orders}
     mentions = _corrected(tokens, [m for m in _sums(tokens) if m.at not in taken])
     asking = [at for at, token in enumerate(tokens) if token.stem in BACK_STEMS and token.kind == "word"]
-    candidates = [mention for mention in mentions if not _is_a_price(tokens, mention)]
+    candidates = [mention for mention in mentions if not _is_a_price(tokens, mention)] or (mentions if part else [])
     if not candidates:
         return None
     if not asking:
@@ -261,9 +270,13 @@ def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _spoken_sum(tokens: Sequence[Token], at: int) -> Mention | None:
+    if tokens[at].stem in NOTES:
+        return Mention(at, NOTES[tokens[at].stem])
     value, end = _number_words(tokens, at)
     if value is None or end >= len(tokens):
         return None
+    if tokens[end].stem == "back" and value > 1:
+        return Mention(at, Decimal(value), end - at)
     marks = {stem(word) for word in vocabulary.CURRENCY}
     if tokens[end].stem in {"cent", "penc"}:
         return Mention(at, Decimal(value) / 100, end + 1 - at)

@@ -12,7 +12,7 @@ TOPICS: list[tuple[set[str], str, str]] = [
     (
         {"cancel", "cancelled", "cancellation", "stopped"},
         "Cancellation of your order {number}",
-        "we are writing about the cancellation of your order {number} ({goods}), which was asked for. Nothing of it will be charged.",
+        "we are writing about the cancellation of your order {number} ({goods}), which was asked for.",
     ),
     (
         {"late", "delay", "delayed", "later"},

@@ -21,6 +21,10 @@ def joined(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
+def joined_or(parts: list[str]) -> str:
+    return " or ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def goods(order: Order) -> str:
     return joined([f"{line['quantity']} × {line['product']}" if line["quantity"] > 1 else line["product"] for line in order.get("lines", [])])
 

@@ -86,15 +86,16 @@ class Clause:
 
 
 def read(text: str) -> Reading:
+    text = _spaced(text)
     tokens = tokenize(text)
     address = addresses.postal_address(text)
     orders = figures.order_mentions(tokens, address.span if address else None)
     clauses = [clause for clause in _clauses(tokens) if clause.tokens]
     for clause in clauses:
-        _score(clause, bool(address), len(orders))
+        _score(clause, address.span if address else None, len(orders))
     _take_back(tokens, clauses)
     wants_all, part = cues.any_of(vocabulary.FULL, tokens), _names_a_part(tokens)
-    amount = figures.stated_amount(tokens, orders)
+    amount = figures.stated_amount(tokens, orders, part=part)
     wishes = _wishes(text, clauses, orders, tokens)
     wishes = [_money_kind(wish, amount, wants_all, part) for wish in wishes]
     is_partial = any(wish.intent is Intent.PARTIAL_REFUND for wish in wishes)
@@ -169,7 +170,7 @@ def _asks(tokens: Sequence[Token]) -> bool:
 # Intents
 
 
-def _score(clause: Clause, has_address: bool, order_count: int) -> None:
+def _score(clause: Clause, address_span: tuple[int, int] | None, order_count: int) -> None:
     for name, strengths in vocabulary.CUES.items():
         intent = Intent(name)
         for strength, phrases in strengths.items():
@@ -181,7 +182,12 @@ def _score(clause: Clause, has_address: bool, order_count: int) -> None:
                 clause.hits[intent] = min(clause.hits.get(intent, 999), hit.start)
     if order_count < 2:
         clause.scores.pop(Intent.COMPARE, None)
-    _settle(clause, has_address)
+    start, end = clause.text_span
+    if address_span and start <= address_span[0] < end:
+        # A street with a house number is where the parcel shall go, whatever the words around it.
+        clause.scores[Intent.ADDRESS] = 3
+        clause.hits[Intent.ADDRESS] = min(clause.hits.get(Intent.ADDRESS, 999), len(clause.tokens) - 1)
+    _settle(clause, bool(address_span))
 
 
 def _unnegated(phrase: str, tokens: Sequence[Token]) -> cues.Found | None:
@@ -217,6 +223,8 @@ def _settle(clause: Clause, has_address: bool) -> None:
         scores.pop(Intent.ADDRESS)
     if Intent.ADDRESS in scores and not has_address and not _says_address(clause):
         scores.pop(Intent.ADDRESS)
+    if Intent.COMPARE in scores and clause.asks:
+        scores.pop(Intent.ADDRESS, None)
     if Intent.WRITE in scores and not _writes(clause):
         scores.pop(Intent.WRITE)
     if Intent.WRITE in scores:
@@ -234,8 +242,10 @@ def _only_asks_for_address(clause: Clause) -> bool:
 
 
 def _says_address(clause: Clause) -> bool:
-    """Without an address written out, `go to` and `send to` are too little."""
-    spoken = {stem(word) for word in "address postcode postal zip street redirect reroute house flat office work neighbour neighbor mum mom sister brother parents divert moved move apartment door home workplace relocate forward".split()}
+    """Without an address written out, `go to` and `send to me` are too little."""
+    if not clause.asks and cues.find("send|ship|deliver|redirect|bring * to the|my|our|a|her|his|another|someone|somewhere", clause.tokens):
+        return not cues.find("to the|a customer|client|buyer", clause.tokens)
+    spoken = {stem(word) for word in "address postcode postal zip street redirect reroute house flat office work neighbour neighbor mum mom sister brother parents divert moved move apartment door home workplace relocate forward place location destination somewhere hotel locker pickup live stay building town city".split()}
     return any(token.stem in spoken for token in clause.tokens)
 
 
@@ -353,7 +363,22 @@ def _without_story(found: list[tuple[Clause, Intent]]) -> list[tuple[Clause, Int
 
 
 def _names_a_part(tokens: Sequence[Token]) -> bool:
-    return any(token.kind == "percent" for token in tokens) or cues.any_of(vocabulary.PART, tokens)
+    return any(token.kind == "percent" for token in tokens) or cues.any_of(vocabulary.PART, tokens) or _names_an_item(tokens)
+
+
+def _names_an_item(tokens: Sequence[Token]) -> bool:
+    """`refund the teapot from 1071`: one thing of the order, not the order or its buyer."""
+    for phrase in vocabulary.REFUND_OF:
+        for hit in cues.find_all(phrase, tokens):
+            noun = tokens[hit.end].stem if hit.end < len(tokens) and tokens[hit.end].kind == "word" else ""
+            if noun and noun not in _not_items():
+                return True
+    return False
+
+
+@lru_cache(maxsize=1)
+def _not_items() -> frozenset[str]:
+    return frozenset(stem(word) for word in vocabulary.NOT_ITEMS)
 
 
 def _money_kind(wish: Wish, amount: Decimal | None, wants_all: bool, part: bool) -> Wish:
@@ -379,10 +404,10 @@ def _is_foreign(tokens: Sequence[Token], wishes: Sequence[Wish], numbers: Sequen
     """Nothing for this desk: another company's business, or a topic with no order in it."""
     words = [token for token in tokens if token.kind == "word"]
     plain = {token.text.lower() for token in words}
-    anchored = _is_anchored(tokens, numbers)
+    foreign = _foreign_words(plain)
+    anchored = bool(numbers) and (figures.is_named(tokens) or not foreign - vocabulary.HARMLESS_FOREIGN)
     if plain & set(vocabulary.OTHER_COMPANIES) and not anchored:
         return True
-    foreign = _foreign_words(words)
     if anchored:
         return False
     if foreign and (not wishes or foreign - vocabulary.HARMLESS_FOREIGN):
@@ -392,13 +417,9 @@ def _is_foreign(tokens: Sequence[Token], wishes: Sequence[Wish], numbers: Sequen
     return not _only_desk_talk(words)
 
 
-def _is_anchored(tokens: Sequence[Token], numbers: Sequence[int]) -> bool:
-    return bool(numbers)
-
-
-def _foreign_words(words: Sequence[Token]) -> set[str]:
-    stems = {stem(word): word for word in vocabulary.FOREIGN}
-    return {stems[token.stem] for token in words if token.stem in stems}
+def _foreign_words(plain: set[str]) -> set[str]:
+    singular = {word.removesuffix("s") for word in plain}
+    return {word for word in vocabulary.FOREIGN if word in plain or word in singular}
 
 
 @lru_cache(maxsize=1)
@@ -424,5 +445,7 @@ def _only_desk_talk(words: Sequence[Token]) -> bool:
     return len(unknown) <= 1
 
 
-def normalised(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
+def _spaced(text: str) -> str:
+    """`20eur`, `order1042` and `no1042` as two words."""
+    text = re.sub(r"(\d)(?=(?:eur|euros?|usd|gbp|quid|pounds?)\b)", r"\1 ", text, flags=re.IGNORECASE)
+    return re.sub(r"\b(order|ordr|no|nr|ord|num|number)[.:-]?(?=\d{3,6}\b)", r"\1 ", text, flags=re.IGNORECASE)

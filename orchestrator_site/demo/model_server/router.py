@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orchestrator_site.demo.model_server import vocabulary
+from orchestrator_site.demo.model_server import prose, vocabulary
 from orchestrator_site.demo.model_server.conversation import Conversation
 from orchestrator_site.demo.model_server.protocol import Reply, ToolUse
 from orchestrator_site.demo.model_server.reading import MONEY, Intent, Reading, Wish, read
@@ -209,10 +209,21 @@ def _question(reading: Reading) -> str:
     return f"What should be done about order {numbers}?" if numbers else "What would you like us to do, and for which order?"
 
 
+OFFERS = {
+    Intent.WHERE: "find out where an order is",
+    Intent.DETAILS: "answer questions about it",
+    Intent.CANCEL: "cancel it",
+    Intent.ADDRESS: "change its delivery address",
+    CHECK_MONEY: "look into complaints and money back",
+    Intent.WRITE: "write to its customer",
+}  # fmt: skip
+
+
 def _decline(owners: list[Owner]) -> str:
-    subjects = [owner.line.split(".")[0].split(":")[-1].strip() or owner.title for owner in owners]
-    can = "; ".join(subject[:1].lower() + subject[1:] for subject in subjects)
-    return f"I am sorry, that is nothing this desk can help with. We look after orders of our own shop: {can}."
+    """Names what this desk can do, and only what somebody here owns."""
+    offers = [offer for kind, offer in OFFERS.items() if any(_intent_fit(kind, owner) >= 0.5 for owner in owners)]
+    can = f" For an order of our shop I can have somebody {prose.joined_or(offers)}." if offers else ""
+    return f"I am sorry, that is nothing this desk can help with.{can}"
 
 
 def _relay(conversation: Conversation) -> str:

@@ -46,7 +46,6 @@ CUES: dict[str, dict[int, list[str]]] = {
             "locate * parcel|package|order|shipment|#", "be overdue", "courier", "driver", "likely to arrive", "how far", "at customs", "get|come here",
         ],
         2: ["late", "overdue", "delay", "arrive", "not move", "be ship", "shipping status", "be deliver", "likely to arrive", "parcel be", "delivery when", "turn up", "ship", "show up", "arrival"],
-        1: ["parcel", "package", "delivery", "shipment", "carrier"],
     },
     "order_details": {
         3: [
@@ -56,16 +55,15 @@ CUES: dict[str, dict[int, list[str]]] = {
             "what be|have * item|total|price|status|address", "summary", "include in", "overview", "what exactly", "which one do|did", "breakdown",
             "payment * arrive|receive|go through|come", "tell me * about", "information about|on", "what address", "do|does * include|contain|have|come with",
             "what have i|we order|buy", "be * in stock", "under what|which name", "which * include", "have|be * gift wrap", "what quantity", "quantity",
-            "be * cancel|confirm|process already", "be # cancel|pay|confirm", "how much", "price", "cost", "name * on * order|#",
+            "be * cancel|confirm|process already", "be # cancel|pay|confirm", "how much", "price", "cost", "name * on * order|#", "remind me what|which|when|how", "copy of", "recap", "go through", "product list", "specification", "order confirmation", "did i order|buy|pick|choose|pay|get", "be * include", "payment method", "who order|place|buy|pay", "what be|do * delivery|payment|name", "run me through", "rundown", "give me * information|info|list", "which * did", "i order in|on|with #", "what kind|type|model|brand|make|sort|version", "can i see", "order date", "date of", "tell me what", "know which|how many|much", "know what * in|order|buy|pay", "see what|which", "did * include|contain", "have i pay", "already pay", "what i order|buy|get|pay", "and what", "vat|tax", "delivery address on|for|of", "gift", "when was * order|place|buy|pay|make", "list|listed",
         ],
-        1: ["question about", "check", "confirm", "item", "know", "see"],
     },
     "compare_orders": {
         3: [
             "compare", "difference", "differ", "side by side", "versus", "vs", "same", "identical", "which be|one|of", "cheap", "expensive", "dear", "more than|item|expensive",
             "fewer", "less than", "between", "both", "twice", "duplicate", "double", "bigger", "larger", "smaller", "higher", "lower", "better", "match", "common", "first",
             "which", "older", "newer", "earlier", "later", "sooner", "against", "contrast", "than", "as much as", "alike", "similar", "overlap", "together", "longer", "heavier", "combine",
-            "faster", "quicker", "latest", "discrepancy", "gap", "vary", "equal", "correspond", "same thing", "either", "also in", "apart",
+            "faster", "quicker", "latest", "discrepancy", "gap", "vary", "equal", "correspond", "same thing", "either", "also in", "apart", "have in common", "# or #", "# or order|number #", "# or # ", "more", "less", "how many more", "or", "whether * both|same", "extra", "two order", "differently", "match up", "next to", "instead of", "whichever", "better value|deal", "vs", "compared", "relative to", "set * beside",
         ],
         2: ["why * when"],
     },
@@ -78,7 +76,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "come apart", "fall apart", "fall off", "blue one", "but i * order", "not what i * order", "not what be", "bend", "peel", "snap", "shrink", "dead", "malfunction", "different colour|color|one|item|product|model",
             "mix up", "not match", "not the one", "use already", "second hand", "too small|big|short|long|tight|large", "crooked", "loose", "blunt", "fade", "hole", "expire", "never switch", "flicker", "buzz",
             "split", "warp", "missing", "part short", "one short", "two short", "squash", "wet", "soak", "not hold", "upside down", "not even", "fake", "burst", "noise", "wrongly", "short circuit", "spark", "melt", "jam", "stick out", "coming off",
-            "come off", "come loose", "wear out", "damp", "rude", "ink", "mark on", "has|have a hole|crack|dent|scratch|chip", "be not the",
+            "come off", "come loose", "only * arrive|come|receive|get|find|contain|have|in the", "not include", "forget|forgot to include|pack|put", "leave out", "left out", "part of * arrive|come|miss", "rest of * not", "half of * not|miss", "one of * not|be", "not * in the|my box|parcel|package|bag|carton", "hardly|barely work", "fail", "keep|kept * turn|switch|fall", "stop|stops charging", "overheat", "scorch", "mess up", "incorrect", "not as describe|advertise|shown", "looks nothing like", "low|lousy|inferior|cheap quality", "quality", "handle * off|fall|come", "will not turn|switch|start|close|open|charge|heat|stay|work|fit", "not fit", "squeak", "rattle", "be the wrong", "in bits", "in two", "sour", "rotten", "squashed", "crush", "nothing inside|in", "mistake in", "not seal", "unusable", "useless", "short of", "come with a", "arrive with a", "arrive without", "come without", "deliver without", "without the|its|a lid|cable|screw|plug|manual|part|handle|one", "not happy with|about the", "got|receive two|three|one instead", "different from", "order * but get|receive|got|come|arrive", "order * get|receive|got * instead", "receive * instead", "got * instead", "not be complete", "wear out", "damp", "rude", "ink", "mark on", "has|have a hole|crack|dent|scratch|chip", "be not the",
         ],
     },
     "refund": {
@@ -86,8 +84,8 @@ CUES: dict[str, dict[int, list[str]]] = {
             "refund", "money back", "reimburse", "repay", "pay * back", "pay me back", "give * back", "get * back for", "send * money", "return the|my|all money|payment",
             "reverse the charge|payment", "chargeback", "charge back", "back on his|her|my|the|their card|account", "credit", "compensate", "compensation", "back on #|order", "off the price|bill",
             "want * back", "would like * back", "like * back", "have * back", "take back * money", "see * penny|cent|money", "back to my|his|her|the|their card|account|bank", "put * back",
-            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off",
-            "price difference", "back please", "owe me", "owe her|him|them|us", "overcharge", "charge twice|two|double", "return * amount|sum|price|cost|charge|postage|difference|euro|pound|dollar", "deduct", "pay out", "return it all", "allowance", "discount",
+            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off", "paid back", "return order|#", "return it|this|them|everything", "want|like to return", "send it|#|this|them back", "repayment", "recredit", "undo * payment|charge", "charge reverse", "cash back", "get my|our|her|his money", "what i|we pay back", "return label", "give|pay * for the trouble", "money for", "reverse it", "tenner|fiver back", "return|refund * postage|shipping|delivery", "spend back", "reimbursement", "all * back", "back the|all|my money|payment|cost|price|amount|postage|difference", "settle * back", "be owe", "owed", "everything back", "back to me|us|him|her", "claim back", "recover", "give|pay * back to", "recoup",
+            "price difference", "back please", "owe me", "owe her|him|them|us", "overcharge", "charge twice|two|double", "return * amount|sum|price|cost|charge|postage|difference|euro|pound|dollar", "deduct", "pay out", "give|pay|return|send|refund|transfer * difference", "difference back", "give * amount", "return it all", "allowance", "discount",
         ],
     },
     "cancel": {
@@ -96,15 +94,15 @@ CUES: dict[str, dict[int, list[str]]] = {
             "want|need * stop", "please stop", "not * want * anymore|more|longer|order|#|it", "not * need * anymore|more|longer|order|#|it", "no longer want|need|require", "not be need", "not want anymore", "do not want #|it|this|the order",
             "forget * order|#", "forget about", "scrap", "drop # ", "drop the order|# ", "drop order", "void", "change * mind", "order * by mistake|accident|twice", "by mistake", "by accident", "accidentally",
             "take * back the order", "abort", "undo", "kill * order|#", "pull the plug", "delete * order|#", "remove * order|#", "back out", "bin * order|#", "rescind", "do not * process|proceed|go ahead", "hold * send",
-            "not proceed", "strike * order|#", "nix", "ditch", "get rid of", "not * fulfil|fulfill", "no need for", "rather not have", "not be require", "cancellation",
+            "not proceed", "strike * order|#", "nix", "ditch", "get rid of", "not * fulfil|fulfill", "no need for", "rather not have", "halt", "terminate", "not go ahead", "not bother", "unwanted", "rather you do not", "change our|my|her|his mind", "never mind order|#", "reject", "storno", "discontinue", "cease", "no need to send|ship|deliver", "leave it", "decide against", "not take", "pull order|#", "take # off", "not go through", "withdrawn", "not be send|ship|deliver", "hold off", "stop it", "not require", "not interested", "no more need", "not wish|want to|it|this|#|that|order", "no longer interest|wish|of use", "order it twice", "i order the wrong", "order * wrong", "not to send|ship|deliver|dispatch", "keep it|# there|back", "do without", "unorder", "not be require", "cancellation",
         ],
     },
     "change_address": {
         3: [
-            "address", "postcode", "post code", "postal code", "zip", "house number", "street", "redirect", "reroute", "move house", "have move", "i move", "i moved", "be move", "flat number", "door number",
+            "address", "postcode", "post code", "postal code", "zip", "house number", "street", "redirect", "reroute", "move house|flat|home", "i move", "i have move", "we have move", "customer have move", "we move", "i be move", "we be move", "she|he|they|customer move", "flat number", "door number",
             "send|ship|deliver|go * instead", "old flat|house|place", "new flat|house|place|home", "deliver to my|his|her|our|the office|work|neighbour|neighbor|home|mom|mum|sister|brother|parents", "divert", "forward it|# to",
             "send|ship|deliver it|#|this|that|order|parcel|package|them to", "ship|send|deliver|bring * to * place|house|office|home|sister|mum|mom|neighbour|neighbor|workplace|work", "goes to", "should go to", "must go to", "has|have to go to", "apartment", "unit number", "relocate",
-            "to go to", "go to", "leave it|# with|at", "be deliver to", "be send to", "drop it|# at|off",
+            "to go to", "go to", "different|other|another place|location|address|destination", "somewhere else", "pickup|pick up|collection point", "parcel shop|locker", "delivery location|destination|place", "wrong flat|street|house|town|city|number", "number * missing", "spell|type * wrong", "typo in the|my", "moved house|flat|home", "live at|in|with", "stay at|with", "c/o", "care of", "new place", "send|ship|deliver * to the|my|our|a|her|his", "attention of", "where * should go|be send|deliver", "ship to", "deliver to", "hotel", "door code", "building", "lives", "neighbour|neighbor", "leave it|# with|at", "be deliver to", "be send to", "drop it|# at|off",
         ],
     },
     "write_customer": {
@@ -112,7 +110,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "write to", "write a|an|one|the|him|her|them|back|up * letter|mail|email|note|message|line|reply|apology|answer", "write * customer|client|buyer|him|her|them|lady|man|gentleman|guy|mr|mrs|ms|me", "letter", "email", "e mail", "mail", "send * message|note|line|reply|apology|confirmation|word|reminder|text",
             "drop * line|note|message|mail", "in writing", "inform * customer|client|buyer|him|her|them", "tell * customer|client|buyer|him|her|them that|the|we|his|it|about", "let * customer|client|buyer|him|her|them * know", "notify", "draft", "compose",
             "write", "apologise to|for", "apologize to|for", "reply to", "answer the|to customer|client|buyer", "contact * customer|client|buyer|him|her|them", "written confirmation|statement|reply|answer", "note to", "message to|for", "thank * customer|client|buyer|him|her|them for",
-            "short message", "send word", "get in touch", "reach out", "shoot * email|mail|message|note|line", "ping * customer|client|buyer|him|her|them", "let * customer|client|buyer know", "respond to", "an apology", "reply", "message",
+            "short message", "send word", "heads up", "few lines|words", "explain to", "formulate", "pen a|an|the", "prepare * reply|letter|mail|message|note|email", "let her|him|them|mr|mrs|ms * know", "tell her|him|them|mr|mrs|ms", "thank her|him|them|mr|mrs|ms", "remind her|him|them|mr|mrs|customer", "correspondence", "in black and white", "on paper", "send * written", "confirm * in writing|email|mail", "thank you note|card|letter|mail", "send * a card", "sms", "phrase", "put together a|an", "follow up with", "inform", "assure her|him|them|customer|mr|mrs", "word to the|her|him", "wish * happy|well", "tell * customer|client|buyer", "type up", "congratulate", "invite", "get in touch", "reach out", "shoot * email|mail|message|note|line", "ping * customer|client|buyer|him|her|them", "let * customer|client|buyer know", "respond to", "an apology", "reply", "message",
             "put * in write", "update the|him|her|them|customer|client|buyer", "advise * customer|client|buyer|him|her|them",
         ],
     },
@@ -161,7 +159,7 @@ CORRECTIONS = [  # longest first; the flag says whether the number may stand a f
     ("sorry i mean", True), ("no i mean", True), ("i mean", True), ("mean", True), ("no wait", True), ("wait no", True), ("no hang on", True), ("hang on", True), ("hold on", True),
     ("scratch that", True), ("strike that", True), ("make that", True), ("correction", True), ("correct be", True), ("correct number", True), ("right number", True), ("wrong number", True), ("oops", True), ("whoops", True), ("typo", True),
     ("or rather", True), ("rather", False), ("no sorry", True), ("sorry no", True), ("sorry", False), ("actually", False), ("wait", False), ("no", False), ("apology", False), ("ah no", True),
-    ("pardon", False), ("excuse me", False), ("ignore that", True), ("instead make it", True), ("my bad", True), ("my mistake", True), ("mix * up", True), ("misread", True), ("mistype", True), ("argh", False), ("ugh", False), ("nope", True), ("er", False), ("erm", False), ("um", False), ("beg your pardon", True), ("should be", True), ("should read", True), ("should say", True),
+    ("pardon", False), ("excuse me", False), ("ignore that", True), ("make it", True), ("make * it", True), ("my bad", True), ("my mistake", True), ("mix * up", True), ("misread", True), ("mistype", True), ("argh", False), ("ugh", False), ("nope", True), ("er", False), ("erm", False), ("um", False), ("beg your pardon", True), ("should be", True), ("should read", True), ("should say", True),
 ]  # fmt: skip
 FILLERS = set(
     "i it be the a an order number no nr my that is should read say for to of on one please and make it's rather actually correct right "
@@ -174,6 +172,13 @@ PART = [
     "part", "partial", "partially", "half", "only", "just", "difference", "shipping|delivery|postage cost|fee|charge|part", "postage", "keep * rest|others|other", "the rest", "percent", "third", "quarter", "shipping",
     "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "keep the", "for one", "gesture", "rest stay", "price of", "cost of one",
 ]  # fmt: skip
+# What is paid back stands right behind these; an item there makes it a part of the order.
+REFUND_OF = ["refund the|my|one|a|her|his|their", "reimburse|credit|repay me for the|one|a", "refund me|him|her|them for|the", "back for the|one|a", "refund for the|one|a", "reimburse|credit|repay the", "refund on the|one|a"]
+NOT_ITEMS = (
+    "order purchase money amount full whole complete total entire customer client buyer lady man gentleman guy payment charge card cost price sum order's "
+    "lot goods stuff parcel package delivery shipment thing for in to on person mr mrs ms following first second last return returned cancelled late lost missing undelivered "
+    "the rest all everything entire whole i that this said above wrong broken damaged faulty two three both account owner lot cash bank".split()
+)
 ASKING = {"where", "what", "which", "when", "how", "who", "is", "are", "has", "have", "did", "does", "do", "tell", "show", "list", "look", "check", "find", "compare", "let", "see", "read", "pull", "give", "also"}
 
 ACTION_STARTERS = set(
@@ -183,7 +188,7 @@ ACTION_STARTERS = set(
 )
 
 MONTHS = set("january february march april may june july august september october november december jan feb mar apr jun jul aug sept sep oct nov dec".split())
-CURRENCY = {"euro": "EUR", "eur": "EUR", "dollar": "USD", "buck": "USD", "usd": "USD", "pound": "GBP", "quid": "GBP", "gbp": "GBP", "cent": "", "pence": "", "euros": "EUR"}
+CURRENCY = {"euro": "EUR", "eur": "EUR", "dollar": "USD", "buck": "USD", "usd": "USD", "pound": "GBP", "quid": "GBP", "squid": "GBP", "tenner": "", "fiver": "", "gbp": "GBP", "cent": "", "pence": "", "euros": "EUR"}
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP"}
 NUMBER_WORDS = {
     word: value
@@ -191,7 +196,7 @@ NUMBER_WORDS = {
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
     )
 } | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-PRICE_TALK = {"pay", "cost", "price", "offer", "worth", "was", "invoice", "bill", "total", "buy", "value", "spend", "charge", "transfer", "come", "find"}
+PRICE_TALK = {"pay", "cost", "price", "offer", "worth", "was", "invoice", "bill", "total", "buy", "value", "spend", "transfer", "come", "find"}
 FRACTIONS = {"half": "0.5", "quarter": "0.25", "third": "0.3333"}
 
 STREETS = tuple(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from orchestrator_site.demo.model_server import letters, prose
+from orchestrator_site.demo.model_server import addresses, letters, prose
 from orchestrator_site.demo.model_server.conversation import Conversation, Result
 from orchestrator_site.demo.model_server.protocol import Body, Reply, ToolUse
 from orchestrator_site.demo.model_server.reading import MONEY, Intent, Reading, read
@@ -330,7 +330,8 @@ def _address(desk: Desk, order: prose.Order) -> dict[str, str]:
         moved_town = given.get("city", standing.get("city")) != standing.get("city")
         if moved_town and "postal_code" not in given:
             return {}
-        return {**{key: standing[key] for key in ("postal_code", "city", "country") if key in standing}, **given}
+        country = {"country": addresses.country_of(given)} if addresses.country_of(given) else {}
+        return {**{key: standing[key] for key in ("postal_code", "city", "country") if key in standing}, **country, **given}
     corrected = letters.corrected_part(desk.task.said)
     return {**standing, **corrected} if corrected and standing else {}
 
