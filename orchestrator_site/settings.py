@@ -32,6 +32,7 @@ BATON_RECONCILE_SECONDS = env.seconds("BATON_RECONCILE_SECONDS", 2)
 BATON_ROSTER_POLL_SECONDS = env.seconds("BATON_ROSTER_POLL_SECONDS", 2)
 BATON_APPROVAL_SECONDS = env.seconds("BATON_APPROVAL_SECONDS", 24 * 3600)
 BATON_MODEL_TIMEOUT_SECONDS = env.seconds("BATON_MODEL_TIMEOUT_SECONDS", 600)
+BATON_CALLABLES = env.words("BATON_CALLABLES", [])
 BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
 
 # Dotted paths of callables `(name, pid) -> None` that the supervisor tells when a process of its own was seen to exit.

@@ -23,6 +23,7 @@ for _name in [*os.environ]:
         del os.environ[_name]
 os.environ |= {
     "BATON_DATA_DIR": str(_data),
+    "BATON_CALLABLES": "tests.runs.callables",
     "BATON_DB_POOL": "0",
     "SECRET_KEY": "for tests only, long enough to sign with",
 }

@@ -1,0 +1,68 @@
+"""The judge of the crash tests: an outside world that counts what really happened, in a process nobody kills.
+
+POST /effects {key, arguments}   makes an effect (dedupes by key when arguments say `dedupe`), replies after `hold_seconds`
+GET /effects/<key>               200 with the effect, 404 without
+GET /effects                     all effects, in order: [{key, arguments, requests}]
+"""
+
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_lock = threading.Lock()
+_effects: list[dict[str, Any]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        key = self.headers.get("Idempotency-Key") or body.get("key")
+        arguments = body.get("arguments", body)
+        effect = _make(key, arguments)
+        time.sleep(float(arguments.get("hold_seconds", 0)))
+        self._reply(200, {"made": effect["key"]})
+
+    def do_GET(self) -> None:
+        if self.path == "/effects":
+            self._reply(200, _effects)
+            return
+        key = self.path.removeprefix("/effects/")
+        found = next((effect for effect in _effects if effect["key"] == key), None)
+        self._reply(200 if found else 404, {"made": key} if found else {"error": "no such effect"})
+
+    def _reply(self, status: int, value: Any) -> None:
+        body = json.dumps(value).encode()
+        try:
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+def _make(key: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    with _lock:
+        if arguments.get("dedupe"):
+            for effect in _effects:
+                if effect["key"] == key:
+                    effect["requests"] += 1
+                    return effect
+        effect = {"key": key, "arguments": arguments, "requests": 1}
+        _effects.append(effect)
+        return effect
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
+    print(f"outside ledger ready on http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

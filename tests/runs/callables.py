@@ -1,0 +1,61 @@
+"""Callables for the tests, registered in this process and, by BATON_CALLABLES, in the workers the tests start."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tools import callables
+from tools.values import CallContext
+
+
+@callables.register("tests.echo", trusted=True)
+def echo(**arguments: Any) -> Any:
+    return arguments
+
+
+@callables.register("tests.raise")
+def raise_error(**arguments: Any) -> Any:
+    raise RuntimeError("the cupboard is bare")
+
+
+@callables.register("tests.hang")
+def hang(**arguments: Any) -> Any:
+    time.sleep(3600)
+
+
+@callables.register("tests.big")
+def big(**arguments: Any) -> Any:
+    return "x" * 5_000_000
+
+
+def lookup(key: str) -> Any:
+    """The effect under a key, as the outside ledger knows it."""
+    try:
+        with urllib.request.urlopen(f"{ledger()}/effects/{key}", timeout=10) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise
+
+
+def ledger_file() -> Path:
+    """Where this test process wrote the outside ledger's URL: child processes may be older than the ledger."""
+    return Path(os.environ["BATON_TEST_DATA_DIR"]) / f"ledger-{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}"
+
+
+def ledger() -> str:
+    return ledger_file().read_text()
+
+
+@callables.register("tests.effect", lookup=lookup)
+def effect(*, call: CallContext, **arguments: Any) -> Any:
+    """Make an effect in the outside ledger under the call's key; `hold_seconds` delays its reply, not the effect."""
+    body = json.dumps({"key": call.idempotency_key, "arguments": arguments}).encode()
+    request = urllib.request.Request(f"{ledger()}/effects", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
