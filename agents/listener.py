@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 5.0
 FORGOTTEN_AFTER = "1 day"
 # How long one wait for a signal lasts; stopping takes no longer than this.
 WAIT_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 2.0
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 # A server that vanished without a goodbye is noticed within about ten seconds.
 CONNECTION = {
     "application_name": "baton roster",
@@ -59,16 +59,21 @@ class Listener(threading.Thread):
         self._stopping.set()
 
     def run(self) -> None:
-        pause = 0.1
+        pause = SHORTEST_PAUSE_SECONDS
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 with closing(self._connect()) as database:
-                    pause = 0.1
                     self._serve(database)
             except (psycopg.Error, Error) as error:
                 logger.warning("roster listener of %s begins again: %s", self.worker_id, error)
-                self._stopping.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            except Exception:
+                # A dead listener would leave this process serving yesterday's roster, and nobody would be told.
+                logger.exception("roster listener of %s begins again", self.worker_id)
+            if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                pause = SHORTEST_PAUSE_SECONDS
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _connect(self) -> psycopg.Connection:
         parameters = connection.get_connection_params() | CONNECTION
