@@ -87,8 +87,10 @@ def appends(path: str) -> None:
 
 
 @register("targets.leaves_one_behind")
-def leaves_one_behind() -> int:
-    return subprocess.Popen(["sleep", "600"]).pid
+def leaves_one_behind(pid_file: str, then_dies: bool) -> None:
+    Path(pid_file).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+    if then_dies:
+        os._exit(0)
 
 
 @register("targets.noisy")

@@ -122,9 +122,13 @@ def test_the_deadline_kills_grandchildren_too(execute: Execute, tmp_path: Path) 
     assert _stops_growing(Path(f"{file}.grandchild")) > 0
 
 
-def test_what_a_finished_call_left_running_is_killed(execute: Execute) -> None:
-    left = int(execute(python_tool("leaves_one_behind")).content)
+@pytest.mark.parametrize("then_dies", [False, True])
+def test_what_a_call_left_running_is_killed(execute: Execute, tmp_path: Path, then_dies: bool) -> None:
+    file = tmp_path / "pid"
 
+    execute(python_tool("leaves_one_behind"), {"pid_file": str(file), "then_dies": then_dies})
+
+    left = int(file.read_text())
     _until(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE)
 
 
