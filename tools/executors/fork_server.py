@@ -1,7 +1,7 @@
 """The process that children are forked from: one a worker, single-threaded, with Django loaded and no connection open.
 
 A fork of the worker itself would copy its threads' locks in whatever state they are; a new interpreter for every call
-would take a second. multiprocessing's own fork server was tried in thought and left: its children hold the pipe that
+would take a second. multiprocessing's own fork server does not do: its children hold the pipe that
 tells it of the worker's death, run the worker's main module again, and polls of its process list race between threads.
 
 The worker asks by one byte with two descriptors: the child's end of the channel, and the end of a pipe on which the
