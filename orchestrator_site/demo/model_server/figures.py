@@ -67,7 +67,13 @@ def _is_order(tokens: Sequence[Token], at: int) -> bool:
 def is_named(tokens: Sequence[Token]) -> bool:
     """Some number is called an order's in so many words: `order 1042`, `#1042`, `no. 1042`."""
     numbers = [at for at, token in enumerate(tokens) if token.kind == "number"]
-    return any(_is_order(tokens, at) and _around(tokens, at)[0].stem in ORDER_STEMS | {""} and _around(tokens, at)[0].kind in {"hash", "word"} for at in numbers)
+    return any(_is_order(tokens, at) and _introduced(tokens, at) for at in numbers)
+
+
+def _introduced(tokens: Sequence[Token], at: int) -> bool:
+    before = _around(tokens, at)[0]
+    right_before = tokens[at - 1].stem if at else ""
+    return before.kind == "hash" or before.stem in ORDER_STEMS or right_before in {"in", "from", "on", "for", "cancel", "refund"}
 
 
 NOTHING = Token("none", "", -1)
@@ -212,6 +218,13 @@ def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: b
     if not asking:
         return candidates[-1].value
     return min(candidates, key=lambda mention: _distance(mention, asking)).value
+
+
+def asked_back_at(tokens: Sequence[Token], orders: Sequence[Mention]) -> list[int]:
+    """Where a sum stands beside `back` or `off`: money is wanted, whatever the verb."""
+    taken = {mention.at for mention in orders}
+    around = [(mention, [token.stem for token in [*tokens[max(0, mention.at - 3) : mention.at], *tokens[mention.end : mention.end + 3]]]) for mention in _sums(tokens)]
+    return [mention.at for mention, stems in around if mention.at not in taken and {"back", "off"} & set(stems)]
 
 
 def _distance(mention: Mention, asking: list[int]) -> int:

@@ -93,10 +93,12 @@ def read(text: str) -> Reading:
     clauses = [clause for clause in _clauses(tokens) if clause.tokens]
     for clause in clauses:
         _score(clause, address.span if address else None, len(orders))
+    _score_sums(clauses, figures.asked_back_at(tokens, orders))
     _take_back(tokens, clauses)
     wants_all, part = cues.any_of(vocabulary.FULL, tokens), _names_a_part(tokens)
     amount = figures.stated_amount(tokens, orders, part=part)
     wishes = _wishes(text, clauses, orders, tokens)
+    wishes = wishes or _by_default(clauses, tokens, orders)
     wishes = [_money_kind(wish, amount, wants_all, part) for wish in wishes]
     is_partial = any(wish.intent is Intent.PARTIAL_REFUND for wish in wishes)
     complains = any(clause.scores.get(Intent.COMPLAINT, 0) >= 3 for clause in clauses)
@@ -299,6 +301,25 @@ def _wishes(text: str, clauses: list[Clause], orders: list[figures.Mention], tok
         start, end = clause.text_span
         wishes.append(Wish(intent, numbers, text[start:end].strip(" ,;-–")))
     return wishes
+
+
+def _score_sums(clauses: list[Clause], places: list[int]) -> None:
+    for clause in clauses:
+        for at in places:
+            if clause.offset <= at < clause.offset + len(clause.tokens) and not any(intent in clause.scores for intent in ACTIONS):
+                clause.scores[Intent.REFUND], clause.hits[Intent.REFUND] = 3, at - clause.offset
+
+
+def _by_default(clauses: list[Clause], tokens: Sequence[Token], orders: list[figures.Mention]) -> list[Wish]:
+    """No cue at all, but an order and several words of its own: told, it is a complaint; asked, a question about details."""
+    unknown = _unknown([token for token in tokens if token.kind == "word"])
+    if not orders or not figures.is_named(tokens) and len(unknown) < 3:
+        return []
+    asked = [clause for clause in clauses if clause.asks]
+    if len(unknown) < (1 if asked else 2):
+        return []
+    numbers = tuple(int(mention.value) for mention in orders)
+    return [Wish(Intent.DETAILS if asked else Intent.COMPLAINT, numbers, " ".join(token.text for token in tokens))]
 
 
 def _with_more(wish: Wish, clause: Clause, orders: list[figures.Mention]) -> Wish:

@@ -35,7 +35,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "where is|be", "where * parcel|package|order|delivery|stuff|shipment|thing|item", "track", "when * arrive|come|deliver|get|ship|reach|here",
             "not arrive", "not come", "not turn up", "not show up", "never arrive|come", "not receive * parcel|package|order|delivery|anything",
             "not * be deliver", "still wait", "still nothing", "still not here", "still not arrive|come|here|deliver|ship|receive|get",
-            "have * ship yet", "have * leave", "ship yet", "on its|it way", "on the way", "how long * take|until|till", "how much longer", "any news",
+            "have * ship yet", "have * leave", "ship yet", "on its|it way", "on the way", "go out yet|already", "be out yet", "# go out", "how long * take|until|till", "how much longer", "any news",
             "any update", "eta", "delivery date|day|status|time", "out for delivery", "in transit", "whereabouts", "left the warehouse",
             "be * deliver today|tomorrow|soon|by", "should have be|arrive|come", "supposed to arrive|come|be", "be due",
             "dispatch yet", "be dispatch", "have * be send", "have it ship", "already ship", "lose in the post", "get lost", "go missing",
@@ -74,7 +74,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "miss from|in|part|item|piece", "be miss", "not in it|box|there", "nothing in", "empty", "incomplete", "only get|receive|contain", "instead of * order", "someone else", "somebody else",
             "complain", "complaint", "bad quality", "poor quality", "terrible", "awful", "shocking", "disgusting", "unacceptable", "disappoint", "a joke", "rust", "mouldy", "moldy", "smell", "dirty", "burn", "ruin", "wobble", "wobbly",
             "come apart", "fall apart", "fall off", "blue one", "but i * order", "not what i * order", "not what be", "bend", "peel", "snap", "shrink", "dead", "malfunction", "different colour|color|one|item|product|model",
-            "mix up", "not match", "not the one", "use already", "second hand", "too small|big|short|long|tight|large", "crooked", "loose", "blunt", "fade", "hole", "expire", "never switch", "flicker", "buzz",
+            "mix up", "not match", "not the one", "use already", "second hand", "too small|big|short|long|tight|large", "crooked", "bash", "rusty", "grind", "runs backwards", "trip the fuse", "forget the|my|one|a", "you forget", "fault", "one leg", "instead of the|a", "bad", "poor", "not sit|stand|lock|stay", "loose", "blunt", "fade", "hole", "expire", "never switch", "flicker", "buzz",
             "split", "warp", "missing", "part short", "one short", "two short", "squash", "wet", "soak", "not hold", "upside down", "not even", "fake", "burst", "noise", "wrongly", "short circuit", "spark", "melt", "jam", "stick out", "coming off",
             "come off", "come loose", "only * arrive|come|receive|get|find|contain|have|in the", "not include", "forget|forgot to include|pack|put", "leave out", "left out", "part of * arrive|come|miss", "rest of * not", "half of * not|miss", "one of * not|be", "not * in the|my box|parcel|package|bag|carton", "hardly|barely work", "fail", "keep|kept * turn|switch|fall", "stop|stops charging", "overheat", "scorch", "mess up", "incorrect", "not as describe|advertise|shown", "looks nothing like", "low|lousy|inferior|cheap quality", "quality", "handle * off|fall|come", "will not turn|switch|start|close|open|charge|heat|stay|work|fit", "not fit", "squeak", "rattle", "be the wrong", "in bits", "in two", "sour", "rotten", "squashed", "crush", "nothing inside|in", "mistake in", "not seal", "unusable", "useless", "short of", "come with a", "arrive with a", "arrive without", "come without", "deliver without", "without the|its|a lid|cable|screw|plug|manual|part|handle|one", "not happy with|about the", "got|receive two|three|one instead", "different from", "order * but get|receive|got|come|arrive", "order * get|receive|got * instead", "receive * instead", "got * instead", "not be complete", "wear out", "damp", "rude", "ink", "mark on", "has|have a hole|crack|dent|scratch|chip", "be not the",
         ],
@@ -84,13 +84,13 @@ CUES: dict[str, dict[int, list[str]]] = {
             "refund", "money back", "reimburse", "repay", "pay * back", "pay me back", "give * back", "get * back for", "send * money", "return the|my|all money|payment",
             "reverse the charge|payment", "chargeback", "charge back", "back on his|her|my|the|their card|account", "credit", "compensate", "compensation", "back on #|order", "off the price|bill",
             "want * back", "would like * back", "like * back", "have * back", "take back * money", "see * penny|cent|money", "back to my|his|her|the|their card|account|bank", "put * back",
-            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off", "paid back", "return order|#", "return it|this|them|everything", "want|like to return", "send it|#|this|them back", "repayment", "recredit", "undo * payment|charge", "charge reverse", "cash back", "get my|our|her|his money", "what i|we pay back", "return label", "give|pay * for the trouble", "money for", "reverse it", "tenner|fiver back", "return|refund * postage|shipping|delivery", "spend back", "reimbursement", "all * back", "back the|all|my money|payment|cost|price|amount|postage|difference", "settle * back", "be owe", "owed", "everything back", "back to me|us|him|her", "claim back", "recover", "give|pay * back to", "recoup",
+            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off", "paid back", "return|refund|repay that|it", "get the money", "return order|#", "return it|this|them|everything", "want|like to return", "send it|#|this|them back", "repayment", "recredit", "undo * payment|charge", "charge reverse", "cash back", "get my|our|her|his money", "what i|we pay back", "return label", "give|pay * for the trouble", "money for", "reverse it", "tenner|fiver back", "return|refund * postage|shipping|delivery", "spend back", "reimbursement", "all * back", "back the|all|my money|payment|cost|price|amount|postage|difference", "settle * back", "be owe", "owed", "everything back", "back to me|us|him|her", "claim back", "recover", "give|pay * back to", "recoup",
             "price difference", "back please", "owe me", "owe her|him|them|us", "overcharge", "charge twice|two|double", "return * amount|sum|price|cost|charge|postage|difference|euro|pound|dollar", "deduct", "pay out", "give|pay|return|send|refund|transfer * difference", "difference back", "give * amount", "return it all", "allowance", "discount",
         ],
     },
     "cancel": {
         3: [
-            "cancel", "call off", "call it off", "call # off", "withdraw", "revoke", "annul", "not send", "not ship", "not deliver", "not dispatch", "stop * order|#|shipment|delivery", "order stop", "# stop", "stop it|this|that|please",
+            "cancel", "call off", "call it off", "take back my|the|this|our order", "call # off", "withdraw", "revoke", "annul", "not send", "not ship", "not deliver", "not dispatch", "stop * order|#|shipment|delivery", "order stop", "# stop", "stop it|this|that|please",
             "want|need * stop", "please stop", "not * want * anymore|more|longer|order|#|it", "not * need * anymore|more|longer|order|#|it", "no longer want|need|require", "not be need", "not want anymore", "do not want #|it|this|the order",
             "forget * order|#", "forget about", "scrap", "drop # ", "drop the order|# ", "drop order", "void", "change * mind", "order * by mistake|accident|twice", "by mistake", "by accident", "accidentally",
             "take * back the order", "abort", "undo", "kill * order|#", "pull the plug", "delete * order|#", "remove * order|#", "back out", "bin * order|#", "rescind", "do not * process|proceed|go ahead", "hold * send",
@@ -111,7 +111,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "drop * line|note|message|mail", "in writing", "inform * customer|client|buyer|him|her|them", "tell * customer|client|buyer|him|her|them that|the|we|his|it|about", "let * customer|client|buyer|him|her|them * know", "notify", "draft", "compose",
             "write", "apologise to|for", "apologize to|for", "reply to", "answer the|to customer|client|buyer", "contact * customer|client|buyer|him|her|them", "written confirmation|statement|reply|answer", "note to", "message to|for", "thank * customer|client|buyer|him|her|them for",
             "short message", "send word", "heads up", "few lines|words", "explain to", "formulate", "pen a|an|the", "prepare * reply|letter|mail|message|note|email", "let her|him|them|mr|mrs|ms * know", "tell her|him|them|mr|mrs|ms", "thank her|him|them|mr|mrs|ms", "remind her|him|them|mr|mrs|customer", "correspondence", "in black and white", "on paper", "send * written", "confirm * in writing|email|mail", "thank you note|card|letter|mail", "send * a card", "sms", "phrase", "put together a|an", "follow up with", "inform", "assure her|him|them|customer|mr|mrs", "word to the|her|him", "wish * happy|well", "tell * customer|client|buyer", "type up", "congratulate", "invite", "get in touch", "reach out", "shoot * email|mail|message|note|line", "ping * customer|client|buyer|him|her|them", "let * customer|client|buyer know", "respond to", "an apology", "reply", "message",
-            "put * in write", "update the|him|her|them|customer|client|buyer", "advise * customer|client|buyer|him|her|them",
+            "put * in write", "update him|her|them|customer|client|buyer", "advise * customer|client|buyer|him|her|them",
         ],
     },
 }  # fmt: skip
@@ -136,9 +136,9 @@ FOREIGN = (
     "weather forecast rain sunny poem poetry song lyrics joke novel essay homework python javascript script code program indexerror exception sql "
     "landlord tenant sue lawyer lawsuit court legal tax taxes visa passport election president minister politics football soccer match game "
     "cricket tennis team league score movie film netflix spotify youtube tv episode recipe cook bake pasta cake restaurant hotel flight airline airport train "
-    "bus taxi ticket concert museum doctor medicine symptom headache pill diet gym horoscope dream bitcoin crypto stock shares invest mortgage "
+    "bus taxi ticket concert museum doctor medicine symptom headache pill diet gym horoscope dream bitcoin crypto stocks shares invest mortgage "
     "loan salary cv resume interview job vacancy translate translation spanish french german latin grammar capital country planet moon star history war "
-    "king queen year math equation algebra calculate sum square root physics chemistry biology "
+    "king queen year times math equation algebra calculate sum square root physics chemistry biology "
     "amazon ebay zalando ikea walmart etsy aliexpress temu shein apple google microsoft facebook instagram whatsapp tesla "
     "dog cat puppy plant garden car engine tyre tire bicycle password wifi router printer laptop windows excel powerpoint "
     "population distance mountain river ocean city birthday wedding speech party playlist guitar piano chess sudoku crossword "
@@ -170,7 +170,7 @@ NEGATORS = {"not", "never", "without"}
 FULL = ["in full", "full", "whole", "all", "complete", "completely", "everything", "entire", "entirely", "total", "fully", "every penny|cent", "in total"]
 PART = [
     "part", "partial", "partially", "half", "only", "just", "difference", "shipping|delivery|postage cost|fee|charge|part", "postage", "keep * rest|others|other", "the rest", "percent", "third", "quarter", "shipping",
-    "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "keep the", "for one", "gesture", "rest stay", "price of", "cost of one",
+    "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "some money|of", "keep the", "for one", "gesture", "rest stay", "price of", "cost of one",
 ]  # fmt: skip
 # What is paid back stands right behind these; an item there makes it a part of the order.
 REFUND_OF = ["refund the|my|one|a|her|his|their", "reimburse|credit|repay me for the|one|a", "refund me|him|her|them for|the", "back for the|one|a", "refund for the|one|a", "reimburse|credit|repay the", "refund on the|one|a"]
