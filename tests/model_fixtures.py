@@ -48,7 +48,9 @@ class ScriptedModel(Process):
 
 
 @contextmanager
-def running(module: str, *arguments: str, kind: type[Process] = Process, env: dict[str, str] | None = None) -> Iterator[Any]:
+def running(
+    module: str, *arguments: str, kind: type[Process] = Process, env: dict[str, str] | None = None
+) -> Iterator[Any]:
     """A module run as a server on a free port, ready when it says so, stopped at the end."""
     command = [sys.executable, "-m", module, "--port", "0", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env)

@@ -199,7 +199,12 @@ def tools(payments_url: str) -> list[ToolSeed]:
             "Send a letter to a customer by e-mail. It cannot be taken back; a colleague reads it before it goes out.",
             _schema(
                 {
-                    "to": {"type": "string", "format": "email", "maxLength": 200, "description": "The customer's e-mail address."},
+                    "to": {
+                        "type": "string",
+                        "format": "email",
+                        "maxLength": 200,
+                        "description": "The customer's e-mail address.",
+                    },
                     "subject": _text("Subject line."),
                     "body": _text("The whole letter, with greeting and closing.", 5000),
                 },

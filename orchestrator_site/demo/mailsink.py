@@ -27,7 +27,7 @@ class Mailbox:
         self.folder, self._count = folder, itertools.count()
         folder.mkdir(parents=True, exist_ok=True)
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's name
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         name = f"{time.time_ns()}-{os.getpid()}-{next(self._count)}.eml"
         unfinished = self.folder / f".{name}"

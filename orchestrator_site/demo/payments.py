@@ -60,7 +60,9 @@ class Ledger:
         return refund
 
     def refunded_on(self, order_number: int) -> Decimal:
-        amounts = (Decimal(refund["amount"]) for refund in self.refunds.values() if refund["order_number"] == order_number)
+        amounts = (
+            Decimal(refund["amount"]) for refund in self.refunds.values() if refund["order_number"] == order_number
+        )
         return sum(amounts, Decimal("0.00"))
 
     def summary(self) -> dict[str, Any]:

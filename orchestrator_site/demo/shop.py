@@ -56,7 +56,11 @@ GOODS = [
 ]
 CARRIERS = ["DHL", "UPS", "PostNL", "DPD"]
 STATUS_BY_DIGIT = dict(
-    zip("0123456789", "processing shipped delayed processing delivered delivered shipped processing delivered delivered".split(), strict=True)
+    zip(
+        "0123456789",
+        "processing shipped delayed processing delivered delivered shipped processing delivered delivered".split(),
+        strict=True,
+    )
 )
 AGE_DAYS = {"processing": 1, "shipped": 4, "delayed": 11, "delivered": 16, "cancelled": 20}
 
@@ -113,7 +117,9 @@ def stock(today: dt.date | None = None) -> int:
         for name, quantity, price in plan.goods
     )
     Shipment.objects.bulk_create(
-        _shipment(orders[plan.number], plan, today) for plan in plans if plan.status in {"shipped", "delayed", "delivered"}
+        _shipment(orders[plan.number], plan, today)
+        for plan in plans
+        if plan.status in {"shipped", "delayed", "delivered"}
     )
     return len(plans)
 
@@ -146,7 +152,10 @@ def _shipment(order: Order, plan: Plan, today: dt.date) -> Shipment:
         "delivered": handed_over + dt.timedelta(days=3),
     }[plan.status]
     city = plan.address["city"]
-    events = [(handed_over, f"Handed over to {carrier}"), (handed_over + dt.timedelta(days=1), f"Sorted at the depot for {city}")]
+    events = [
+        (handed_over, f"Handed over to {carrier}"),
+        (handed_over + dt.timedelta(days=1), f"Sorted at the depot for {city}"),
+    ]
     if plan.status == "delayed":
         events.append((handed_over + dt.timedelta(days=3), "Held at the depot: the delivery vehicle broke down"))
     if plan.status == "delivered":

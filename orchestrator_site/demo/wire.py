@@ -73,7 +73,9 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         method, target, _version = first.split(" ", 2)
     except ValueError:
         raise BadRequest("The request line cannot be read.") from None
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
+    }
     url = urlsplit(target)
     query = {name: values[-1] for name, values in parse_qs(url.query).items()}
     return Request(method, unquote(url.path), query, headers, await _read_body(reader, headers))

@@ -30,18 +30,30 @@ def tools_for(slug: str, extra_owners: dict[str, str] | None = None) -> list[dic
     for grant in manifest.grants:
         if grant.tool in TOOLS:
             content = TOOLS[grant.tool].content
-            offered.append({"name": grant.tool, "description": content["description"], "input_schema": content["input_schema"]})
+            offered.append(
+                {"name": grant.tool, "description": content["description"], "input_schema": content["input_schema"]}
+            )
         elif grant.tool == "propose_handoff":
             schema = string_schema("target", "reason", "task")
             schema["properties"]["target"]["enum"] = list(manifest.handoff_targets)
-            offered.append({"name": grant.tool, "description": "Propose that another agent continues.", "input_schema": schema})
+            offered.append(
+                {"name": grant.tool, "description": "Propose that another agent continues.", "input_schema": schema}
+            )
         else:
             offered.append({"name": grant.tool, "description": grant.tool, "input_schema": string_schema("question")})
     if manifest.kind == "router":
-        owners = {other: AGENTS[other].owns for other in AGENTS if AGENTS[other].kind == "worker"} | (extra_owners or {})
+        owners = {other: AGENTS[other].owns for other in AGENTS if AGENTS[other].kind == "worker"} | (
+            extra_owners or {}
+        )
         for owner, line in owners.items():
             name = f"dispatch_to_{owner.replace('-', '_')}"
-            offered.append({"name": name, "description": f"Give a task to {owner}. It owns: {line}", "input_schema": string_schema("task")})
+            offered.append(
+                {
+                    "name": name,
+                    "description": f"Give a task to {owner}. It owns: {line}",
+                    "input_schema": string_schema("task"),
+                }
+            )
     return offered
 
 
@@ -80,7 +92,14 @@ class Talk:
         results = []
         for index, use in enumerate(reply.tools):
             ok, text = self._result(use.name, use.input)
-            results.append({"type": "tool_result", "tool_use_id": f"toolu_{len(self.messages) - 1}_{index}", "content": text, "is_error": not ok})
+            results.append(
+                {
+                    "type": "tool_result",
+                    "tool_use_id": f"toolu_{len(self.messages) - 1}_{index}",
+                    "content": text,
+                    "is_error": not ok,
+                }
+            )
         self.messages.append({"role": "user", "content": results})
         return self.turn()
 
@@ -111,7 +130,10 @@ def order_json(number: int, **changed: Any) -> dict[str, Any]:
     if not 1001 <= number <= 1500:
         raise Fails(f"There is no order {number} in this shop.")
     plan = Plan(number)
-    lines = [{"product": name, "quantity": count, "unit_price": str(price), "total": str(price * count)} for name, count, price in plan.goods]
+    lines = [
+        {"product": name, "quantity": count, "unit_price": str(price), "total": str(price * count)}
+        for name, count, price in plan.goods
+    ]
     total = sum(price * count for _, count, price in plan.goods) + 5
     return {
         "order_number": number,

@@ -70,7 +70,11 @@ def decision_faults(row: Row) -> list[str]:
     from tests.demo.desk_harness import Talk
 
     reply = Talk("triage").say(row.text)
-    tasks = {use.name.removeprefix("dispatch_to_"): use.input["task"] for use in reply.tools if use.name.startswith("dispatch_to_")}
+    tasks = {
+        use.name.removeprefix("dispatch_to_"): use.input["task"]
+        for use in reply.tools
+        if use.name.startswith("dispatch_to_")
+    }
     asks = any(use.name == "ask_human" for use in reply.tools)
     if row.intent == "ambiguous":
         return [] if asks else [f"did not ask but {sorted(tasks) or 'declined'}"]
@@ -118,7 +122,9 @@ class Report:
 
     def table(self) -> str:
         total = Counter(row.intent for row in self.rows)
-        lines = [f"{self.name}: reading {self.reading_accuracy:.1%}, decision {self.decision_accuracy:.1%} of {len(self.rows)}"]
+        lines = [
+            f"{self.name}: reading {self.reading_accuracy:.1%}, decision {self.decision_accuracy:.1%} of {len(self.rows)}"
+        ]
         for intent, count in total.items():
             read = sum(row.intent == intent and not faults for row, faults in self.reading.items())
             decided = sum(row.intent == intent and not faults for row, faults in self.decision.items())
@@ -135,7 +141,9 @@ class Report:
 
 def report_on(path: Path) -> Report:
     rows = rows_in(path)
-    return Report(path.name, rows, {row: reading_faults(row) for row in rows}, {row: decision_faults(row) for row in rows})
+    return Report(
+        path.name, rows, {row: reading_faults(row) for row in rows}, {row: decision_faults(row) for row in rows}
+    )
 
 
 def main() -> None:

@@ -118,7 +118,9 @@ def test_a_handoff_becomes_exactly_one_refund():
     text, calls = Talk("refunds").finish("Task: " + proposals[-1][1]["task"])
 
     refunds = [arguments for name, arguments in calls if name == "refund_payment"]
-    assert [(refund["order_number"], refund["amount"], refund["currency"]) for refund in refunds] == [(1044, 15.0, "EUR")]
+    assert [(refund["order_number"], refund["amount"], refund["currency"]) for refund in refunds] == [
+        (1044, 15.0, "EUR")
+    ]
     assert "€15.00" in text
 
 
@@ -159,7 +161,10 @@ def test_an_unknown_number_is_said_plainly():
 
 
 def test_a_missing_number_is_looked_up_by_mail_address():
-    found = {"orders": [{"order_number": 1043, "status": "processing", "placed_on": "2026-11-18", "products": ["Desk fan"]}], "more": False}
+    found = {
+        "orders": [{"order_number": 1043, "status": "processing", "placed_on": "2026-11-18", "products": ["Desk fan"]}],
+        "more": False,
+    }
 
     _, calls = Talk("orders", {"find_orders": found}).finish("Where is my order? My mail is jonas@example.com")
 

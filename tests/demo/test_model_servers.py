@@ -101,7 +101,9 @@ def test_sixty_four_are_served_at_once(client):
 def play(scripted_model) -> Iterator:
     with anthropic.Anthropic(api_key="test", base_url=scripted_model.url, max_retries=0, timeout=5) as client:
 
-        def call(script: str, *, streamed: bool = True, messages: list | None = None, system: str = "You work here.") -> anthropic.types.Message:
+        def call(
+            script: str, *, streamed: bool = True, messages: list | None = None, system: str = "You work here."
+        ) -> anthropic.types.Message:
             asked = {
                 "model": "scripted",
                 "max_tokens": 500,

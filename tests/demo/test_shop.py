@@ -77,7 +77,11 @@ def test_what_has_left_is_no_longer_changed(stocked, number):
 
 
 def test_every_callable_of_the_desk_is_registered():
-    named = [seed.content["config"]["callable"] for seed in desk.tools("http://payments") if "callable" in seed.content["config"]]
+    named = [
+        seed.content["config"]["callable"]
+        for seed in desk.tools("http://payments")
+        if "callable" in seed.content["config"]
+    ]
 
     assert set(named) <= set(callables.names())
     assert callables.get("shop.get_order").trusted
@@ -119,7 +123,9 @@ def test_a_slow_payment_is_made_before_it_answers(tmp_path):
     with running("orchestrator_site.demo.payments", "--ledger", str(tmp_path / "ledger.jsonl")) as payments:
         payments.post("/control", {"delay_seconds": 30})
         with socket.create_connection(payments.url.removeprefix("http://").split(":")) as line:
-            line.sendall(b'POST /refunds HTTP/1.1\r\nidempotency-key: k\r\ncontent-length: 34\r\n\r\n{"order_number": 1044, "amount":5}')
+            line.sendall(
+                b'POST /refunds HTTP/1.1\r\nidempotency-key: k\r\ncontent-length: 34\r\n\r\n{"order_number": 1044, "amount":5}'
+            )
         while not payments.get("/ledger")["refunds"]:
             pass
 

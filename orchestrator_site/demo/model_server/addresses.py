@@ -10,7 +10,7 @@ STREET_WORD = "|".join(sorted(vocabulary.STREETS, key=len, reverse=True))
 ENDING = "|".join(vocabulary.STREET_ENDINGS)
 HOUSE_FIRST = rf"\d{{1,5}}[a-zA-Z]?\s+(?:{WORD}\s+){{0,3}}?(?:{STREET_WORD})\b\.?"
 HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?:Am|An der|Im|Auf der|Rue|Via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,3}}[a-zA-Z]?\b"
-HOUSE_AND_NAME = rf"\d{{1,4}}[a-zA-Z]?\s+(?:[A-ZÄÖÜ][\w'’-]+\s?){{1,3}}(?=,)"
+HOUSE_AND_NAME = r"\d{1,4}[a-zA-Z]?\s+(?:[A-ZÄÖÜ][\w'’-]+\s?){1,3}(?=,)"
 STREET = re.compile(rf"\b(?:(?i:{HOUSE_FIRST}|{HOUSE_LAST})|{HOUSE_AND_NAME})")
 TAIL_ENDS = re.compile(
     r"[!?;\n]|\.(?=\s|$)|\s(?:instead|please|pls|thanks|thank you|and (?=[a-z])|then (?=[a-z])|not (?=\d)|because|since|as soon)\b|\s[-–—]\s",
@@ -31,7 +31,26 @@ PRODUCT = re.compile(
     r"(?P<product>[a-z][a-z' -]{2,40}?)(?=[.,!?;\n]|\s(?:on|from|last|yesterday|and|but|in|it|that|is|was|has|have|from|to|by|for|which|arrive|come|please|a week|two|three|\d)\b|$)",
     re.IGNORECASE,
 )
-NOT_PRODUCTS = {"order", "parcel", "package", "delivery", "thing", "stuff", "item", "customer", "buyer", "client", "money", "whole", "week", "weekend", "day", "same", "number", "status"}
+NOT_PRODUCTS = {
+    "order",
+    "parcel",
+    "package",
+    "delivery",
+    "thing",
+    "stuff",
+    "item",
+    "customer",
+    "buyer",
+    "client",
+    "money",
+    "whole",
+    "week",
+    "weekend",
+    "day",
+    "same",
+    "number",
+    "status",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,10 @@ def postal_address(text: str) -> PostalAddress | None:
         return None
     street = streets[-1]
     for match in streets[:-1]:
-        if not re.search(r"\bnot\b[^.]*$", text[: match.start()], re.IGNORECASE) and text[match.end() : street.start()].lower().find("not") >= 0:
+        if (
+            not re.search(r"\bnot\b[^.]*$", text[: match.start()], re.IGNORECASE)
+            and text[match.end() : street.start()].lower().find("not") >= 0
+        ):
             street = match
             break
     ending = TAIL_ENDS.search(text, street.end())

@@ -54,7 +54,11 @@ def parse(body: Body) -> Conversation:
     system = body.get("system") or ""
     return Conversation(
         system=system if isinstance(system, str) else "\n".join(block.get("text", "") for block in system),
-        tools={tool["name"]: tool for tool in body.get("tools") or [] if (body.get("tool_choice") or {}).get("type") != "none"},
+        tools={
+            tool["name"]: tool
+            for tool in body.get("tools") or []
+            if (body.get("tool_choice") or {}).get("type") != "none"
+        },
         request=_text(messages[start]),
         results=_results(messages[start:]),
         earlier_requests=tuple(requests),

@@ -10,10 +10,29 @@ from orchestrator_site.demo.model_server.tokens import Token, stem
 
 NEAR, FAR = 4, 8  # tokens that may stand between a correction and the number it gives
 ORDER_STEMS = {stem(word) for word in "order number no nr purchase reference ref ord num parcel customer".split()}
-NOT_ORDERS = {stem(word) for word in "year line page room model phone tel telephone mobile call ending end card pin zip postcode plz box article item version iban account size at door flat apartment unit suite building postal code since consignment tracking highway route flight".split()}
+NOT_ORDERS = {
+    stem(word)
+    for word in "year line page room model phone tel telephone mobile call ending end card pin zip postcode plz box article item version iban account size at door flat apartment unit suite building postal code since consignment tracking highway route flight".split()
+}
 LABEL_STEMS = {stem(word) for word in "label sticker tag".split()}
-EXCLUDING = ["not", "except", "apart from", "instead of", "rather than", "leave", "do not touch", "but not", "never mind", "ignore", "without", "not touch"]
-BACK_STEMS = {stem(word) for word in "refund back give credit return reimburse pay repay compensate transfer send difference deduct goodwill send rebate knock".split()}
+EXCLUDING = [
+    "not",
+    "except",
+    "apart from",
+    "instead of",
+    "rather than",
+    "leave",
+    "do not touch",
+    "but not",
+    "never mind",
+    "ignore",
+    "without",
+    "not touch",
+]
+BACK_STEMS = {
+    stem(word)
+    for word in "refund back give credit return reimburse pay repay compensate transfer send difference deduct goodwill send rebate knock".split()
+}
 PRICE_STEMS = {stem(word) for word in vocabulary.PRICE_TALK}
 NOTES = {stem("tenner"): Decimal(10), stem("fiver"): Decimal(5)}
 FIRST_LIKELY, LAST_LIKELY = 1000, 1999
@@ -73,7 +92,11 @@ def is_named(tokens: Sequence[Token]) -> bool:
 def _introduced(tokens: Sequence[Token], at: int) -> bool:
     before = _around(tokens, at)[0]
     right_before = tokens[at - 1].stem if at else ""
-    return before.kind == "hash" or before.stem in ORDER_STEMS or right_before in {"in", "from", "on", "for", "cancel", "refund"}
+    return (
+        before.kind == "hash"
+        or before.stem in ORDER_STEMS
+        or right_before in {"in", "from", "on", "for", "cancel", "refund"}
+    )
 
 
 NOTHING = Token("none", "", -1)
@@ -82,7 +105,9 @@ NOTHING = Token("none", "", -1)
 def _around(tokens: Sequence[Token], at: int) -> tuple[Token, Token]:
     """The neighbours, looking over a dot or colon before the number, as in `no. 1042` and `order: 1042`."""
     back = at - 1
-    while back >= 0 and (tokens[back].text in {".", ":", "-"} or (tokens[back].stem in {"in", "be"} and back == at - 1)):
+    while back >= 0 and (
+        tokens[back].text in {".", ":", "-"} or (tokens[back].stem in {"in", "be"} and back == at - 1)
+    ):
         back -= 1
     return (tokens[back] if back >= 0 else NOTHING), (tokens[at + 1] if at + 1 < len(tokens) else NOTHING)
 
@@ -91,14 +116,20 @@ def _is_money(tokens: Sequence[Token], at: int) -> bool:
     before = tokens[at - 1] if at else NOTHING
     after = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
     marks = {stem(word) for word in vocabulary.CURRENCY}
-    return before.kind == "money" or after.kind == "money" or after.stem in marks or before.stem in {"eur", "usd", "gbp"}
+    return (
+        before.kind == "money" or after.kind == "money" or after.stem in marks or before.stem in {"eur", "usd", "gbp"}
+    )
 
 
 def _in_a_date(tokens: Sequence[Token], at: int) -> bool:
     before = tokens[at - 1] if at else NOTHING
     months = {stem(month) for month in vocabulary.MONTHS}
     year_like = 1900 <= tokens[at].value <= 2099
-    return year_like and (before.stem in months | {"in", "since", "from", "of", "year"} and before.kind == "word" or before.kind == "ordinal")
+    return year_like and (
+        (before.stem in months | {"in", "since", "from", "of", "year"}
+        and before.kind == "word")
+        or before.kind == "ordinal"
+    )
 
 
 def _titled(token: Token) -> bool:
@@ -172,7 +203,10 @@ def _group_after(tokens: Sequence[Token], mentions: list[Mention], hit: cues.Fou
 
 def _only_fillers(between: Sequence[Token]) -> bool:
     filler_stems = {stem(word) for word in vocabulary.FILLERS}
-    return all(token.kind in {"comma", "hash", "stop", "money", "number", "decimal"} or token.stem in filler_stems for token in between)
+    return all(
+        token.kind in {"comma", "hash", "stop", "money", "number", "decimal"} or token.stem in filler_stems
+        for token in between
+    )
 
 
 def _listed_from(tokens: Sequence[Token], first: Mention, mentions: list[Mention]) -> list[Mention]:
@@ -186,7 +220,7 @@ def _listed_from(tokens: Sequence[Token], first: Mention, mentions: list[Mention
 
 
 def _joins(between: Sequence[Token]) -> bool:
-    joining = {"and", "or", "with", "to", "order", "be", "with", "against", "versus", "v", "plus"}
+    joining = {"and", "or", "with", "to", "order", "be", "against", "versus", "v", "plus"}
     return len(between) <= 3 and all(token.kind in {"hash", "comma"} or token.stem in joining for token in between)
 
 
@@ -223,7 +257,16 @@ def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: b
 def asked_back_at(tokens: Sequence[Token], orders: Sequence[Mention]) -> list[int]:
     """Where a sum stands beside `back` or `off`: money is wanted, whatever the verb."""
     taken = {mention.at for mention in orders}
-    around = [(mention, [token.stem for token in [*tokens[max(0, mention.at - 3) : mention.at], *tokens[mention.end : mention.end + 3]]]) for mention in _sums(tokens)]
+    around = [
+        (
+            mention,
+            [
+                token.stem
+                for token in [*tokens[max(0, mention.at - 3) : mention.at], *tokens[mention.end : mention.end + 3]]
+            ],
+        )
+        for mention in _sums(tokens)
+    ]
     return [mention.at for mention, stems in around if mention.at not in taken and {"back", "off"} & set(stems)]
 
 
@@ -263,7 +306,12 @@ def _with_cents(tokens: Sequence[Token], at: int) -> Mention:
     rest = at + 3 if at + 2 < len(tokens) and tokens[at + 2].stem == "and" else at + 2
     cents = tokens[rest] if rest < len(tokens) else NOTHING
     after = tokens[rest + 1] if rest + 1 < len(tokens) else NOTHING
-    if unit.kind == "word" and cents.kind == "number" and cents.value < 100 and (rest == at + 2 or after.stem in {"cent", "penc"}):
+    if (
+        unit.kind == "word"
+        and cents.kind == "number"
+        and cents.value < 100
+        and (rest == at + 2 or after.stem in {"cent", "penc"})
+    ):
         return Mention(at, value + Decimal(cents.value) / 100, rest - at + 1)
     return Mention(at, value)
 
@@ -276,7 +324,23 @@ def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
     before = [token.stem for token in tokens[max(0, at - 3) : at] if token.kind == "word"]
     if following == ["back"]:
         return True
-    if not following or following[0] in {"on", "for", "from", "to", "off", "instead", "pleas", "not", "of", "", "and", "only", "in", "would", "be", "for"}:
+    if not following or following[0] in {
+        "on",
+        "for",
+        "from",
+        "to",
+        "off",
+        "instead",
+        "pleas",
+        "not",
+        "of",
+        "",
+        "and",
+        "only",
+        "in",
+        "would",
+        "be",
+    }:
         asks = BACK_STEMS | {"mak", "make"}
         return bool(asks & set(before)) or (bool(before) and before[-1] in {"mean", "sorry", "rather", "wait", "no"})
     return False
@@ -285,6 +349,8 @@ def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
 def _spoken_sum(tokens: Sequence[Token], at: int) -> Mention | None:
     if tokens[at].stem in NOTES:
         return Mention(at, NOTES[tokens[at].stem])
+    if mention := _euros_and_cents(tokens, at):
+        return mention
     value, end = _number_words(tokens, at)
     if value is None or end >= len(tokens):
         return None
@@ -297,9 +363,18 @@ def _spoken_sum(tokens: Sequence[Token], at: int) -> Mention | None:
         return None
     rest = end + 2 if end + 1 < len(tokens) and tokens[end + 1].stem == "and" else end + 1
     cents, after = _number_words(tokens, rest)
-    if cents is not None and (rest == end + 1 or after < len(tokens) and tokens[after].stem in {"cent", "penc"}):
+    if cents is not None and (rest == end + 1 or (after < len(tokens) and tokens[after].stem in {"cent", "penc"})):
         return Mention(at, Decimal(value) + Decimal(cents) / 100, after - at)
     return Mention(at, Decimal(value), end + 1 - at)
+
+
+def _euros_and_cents(tokens: Sequence[Token], at: int) -> Mention | None:
+    """`six fifty` is 6.50: a number below twenty right before one of the tens."""
+    values = [_number_stems().get(token.stem) for token in tokens[at : at + 3]]
+    if len(values) < 2 or values[0] is None or values[1] is None or not (1 <= values[0] < 20 <= values[1]):
+        return None
+    last = values[2] if len(values) > 2 and values[2] is not None and values[2] < 10 else 0
+    return Mention(at, Decimal(values[0]) + Decimal(values[1] + last) / 100, 3 if last else 2)
 
 
 @lru_cache(maxsize=1)
@@ -337,7 +412,7 @@ def _is_a_price(tokens: Sequence[Token], mention: Mention) -> bool:
     for token in reversed(before):
         if token.kind in {"stop"} or token.stem in BACK_STEMS - {"pay", "send"}:
             return False
-        if token.stem in PRICE_STEMS or token.stem == "be" and token.text.lower() in {"was", "were"}:
+        if token.stem in PRICE_STEMS or (token.stem == "be" and token.text.lower() in {"was", "were"}):
             after = [later.stem for later in tokens[mention.end : mention.end + 2]]
             return "back" not in after
     return False

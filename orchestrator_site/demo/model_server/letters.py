@@ -24,11 +24,25 @@ TOPICS: list[tuple[set[str], str, str]] = [
         "Money back on your order {number}",
         "we are writing about the money back on your order {number} ({goods}). We are looking after it.",
     ),
-    ({"address", "redirect"}, "The address of your order {number}", "we are writing about the delivery address of your order {number}. {state}"),
-    ({"apology", "apologise", "apologize", "sorry"}, "An apology for your order {number}", "we are sorry for the trouble with your order {number} ({goods}). {state}"),
-    ({"thank", "thanking", "patience"}, "Thank you for your order {number}", "thank you for your patience with your order {number} ({goods}). {state}"),
+    (
+        {"address", "redirect"},
+        "The address of your order {number}",
+        "we are writing about the delivery address of your order {number}. {state}",
+    ),
+    (
+        {"apology", "apologise", "apologize", "sorry"},
+        "An apology for your order {number}",
+        "we are sorry for the trouble with your order {number} ({goods}). {state}",
+    ),
+    (
+        {"thank", "thanking", "patience"},
+        "Thank you for your order {number}",
+        "thank you for your patience with your order {number} ({goods}). {state}",
+    ),
 ]
-THAT = re.compile(r"\b(?:that|saying|saying that|explaining|explaining that|:)\s+(?P<content>[^.!?\n”\"]{12,200})", re.IGNORECASE)
+THAT = re.compile(
+    r"\b(?:that|saying|saying that|explaining|explaining that|:)\s+(?P<content>[^.!?\n”\"]{12,200})", re.IGNORECASE
+)
 
 
 def compose(said: str, order: dict[str, Any] | None) -> tuple[str, str]:
@@ -62,6 +76,10 @@ def _told(said: str) -> str:
 def corrected_part(said: str) -> dict[str, str]:
     """`the postcode is wrong, correct is 10437`: one field of an address by itself."""
     if re.search(r"post ?code|postal code|zip", said, re.IGNORECASE):
-        codes = [match.group() for match in POSTCODE.finditer(said) if not 1001 <= int(re.sub(r"\D", "", match.group()) or 0) <= 1500]
+        codes = [
+            match.group()
+            for match in POSTCODE.finditer(said)
+            if not 1001 <= int(re.sub(r"\D", "", match.group()) or 0) <= 1500
+        ]
         return {"postal_code": codes[-1]} if codes else {}
     return {}

@@ -26,7 +26,12 @@ def joined_or(parts: list[str]) -> str:
 
 
 def goods(order: Order) -> str:
-    return joined([f"{line['quantity']} × {line['product']}" if line["quantity"] > 1 else line["product"] for line in order.get("lines", [])])
+    return joined(
+        [
+            f"{line['quantity']} × {line['product']}" if line["quantity"] > 1 else line["product"]
+            for line in order.get("lines", [])
+        ]
+    )
 
 
 STATES = {
@@ -44,7 +49,9 @@ def state(order: Order) -> str:
 
 def address(fields: dict[str, str]) -> str:
     place = " ".join(fields[key] for key in ("postal_code", "city") if fields.get(key))
-    return ", ".join(part for part in (fields.get("line1", ""), fields.get("line2", ""), place, fields.get("country", "")) if part)
+    return ", ".join(
+        part for part in (fields.get("line1", ""), fields.get("line2", ""), place, fields.get("country", "")) if part
+    )
 
 
 def details(order: Order) -> str:
@@ -52,7 +59,9 @@ def details(order: Order) -> str:
     sentences = [
         f"Order {order['order_number']} was placed on {day(order['placed_on'])} by {order['customer']['name']}.",
         f"It contains {joined(lines)}; with {euros(order['shipping_cost'])} for shipping the total is {euros(order['total'])}.",
-        f"It goes to {address(order['address'])}." if order["status"] != "delivered" else f"It went to {address(order['address'])}.",
+        f"It goes to {address(order['address'])}."
+        if order["status"] != "delivered"
+        else f"It went to {address(order['address'])}.",
         state(order).replace(f"Order {order['order_number']}", "The order"),
     ]
     if Decimal(order["refunded"]) > 0:
@@ -88,12 +97,19 @@ def comparison(orders: list[Order]) -> str:
         parts.append("They cost the same.")
     if all(order["lines"] == orders[0]["lines"] for order in orders):
         parts.append("They contain the same goods.")
-    parts.append("They go to the same address." if all(order["address"] == orders[0]["address"] for order in orders) else "They go to different addresses.")
+    parts.append(
+        "They go to the same address."
+        if all(order["address"] == orders[0]["address"] for order in orders)
+        else "They go to different addresses."
+    )
     return "\n".join(parts)
 
 
 def choices(orders: list[Order]) -> str:
-    lines = [f"order {order['order_number']} of {day(order['placed_on'])} ({joined(order['products'])}, {order['status']})" for order in orders]
+    lines = [
+        f"order {order['order_number']} of {day(order['placed_on'])} ({joined(order['products'])}, {order['status']})"
+        for order in orders
+    ]
     return f"I found {len(orders)} orders: {'; '.join(lines)}. Which one do you mean?"
 
 

@@ -174,7 +174,10 @@ def frames(message: Body) -> list[tuple[str, Body]]:
 
 def _block_frames(index: int, block: Body) -> list[tuple[str, Body]]:
     if block["type"] not in {"text", "tool_use"}:
-        return [("content_block_start", {"index": index, "content_block": block}), ("content_block_stop", {"index": index})]
+        return [
+            ("content_block_start", {"index": index, "content_block": block}),
+            ("content_block_stop", {"index": index}),
+        ]
     if block["type"] == "text":
         empty, pieces = {**block, "text": ""}, re.findall(r"\S*\s*", block["text"])
         deltas = [{"type": "text_delta", "text": piece} for piece in pieces if piece]
@@ -205,7 +208,9 @@ def error_response(status: int, message: str, headers: dict[str, str] | None = N
     request_id = f"req_{secrets.token_hex(12)}"
     error = {"type": ERROR_TYPES.get(status, "api_error"), "message": message}
     return json_response(
-        {"type": "error", "error": error, "request_id": request_id}, status, {"request-id": request_id, **(headers or {})}
+        {"type": "error", "error": error, "request_id": request_id},
+        status,
+        {"request-id": request_id, **(headers or {})},
     )
 
 

@@ -150,7 +150,11 @@ def _starter_stems() -> frozenset[str]:
 
 def _is_abbreviation(tokens: Sequence[Token], at: int) -> bool:
     before = tokens[at - 1] if at else None
-    return tokens[at].text == "." and before is not None and before.text.lower() in {"no", "nr", "mr", "mrs", "ms", "dr", "st", "rd", "approx", "str", "ord", "ref"}
+    return (
+        tokens[at].text == "."
+        and before is not None
+        and before.text.lower() in {"no", "nr", "mr", "mrs", "ms", "dr", "st", "rd", "approx", "str", "ord", "ref"}
+    )
 
 
 def _joins_clauses(token: Token) -> bool:
@@ -165,7 +169,35 @@ def _starts_request(tokens: Sequence[Token], at: int, starters: frozenset[str]) 
 
 
 def _asks(tokens: Sequence[Token]) -> bool:
-    words = [token.stem for token in tokens if token.kind == "word" and token.stem not in {"pleas", "hi", "hello", "hey", "and", "also", "then", "but", "so", "could", "can", "would", "you", "kind", "i", "want", "to", "know", "ne", "need", "me"}]
+    words = [
+        token.stem
+        for token in tokens
+        if token.kind == "word"
+        and token.stem
+        not in {
+            "pleas",
+            "hi",
+            "hello",
+            "hey",
+            "and",
+            "also",
+            "then",
+            "but",
+            "so",
+            "could",
+            "can",
+            "would",
+            "you",
+            "kind",
+            "i",
+            "want",
+            "to",
+            "know",
+            "ne",
+            "need",
+            "me",
+        }
+    ]
     return bool(words) and words[0] in {stem(word) for word in vocabulary.ASKING}
 
 
@@ -201,14 +233,20 @@ def _unnegated(phrase: str, tokens: Sequence[Token]) -> cues.Found | None:
 
 def _is_negated(tokens: Sequence[Token], hit: cues.Found, phrase: str) -> bool:
     """`do not cancel`, `instead of cancelling`, `no refund`; not `has not arrived`, whose cue holds the word itself."""
-    if any(token.stem in vocabulary.NEGATORS | {"no"} for token in tokens[hit.start : hit.end]) or phrase.startswith("no"):
+    if any(token.stem in vocabulary.NEGATORS | {"no"} for token in tokens[hit.start : hit.end]) or phrase.startswith(
+        "no"
+    ):
         return False
     before = tokens[max(0, hit.start - 4) : hit.start]
     for position in range(len(before) - 1, -1, -1):
         token = before[position]
         if token.kind in {"comma", "stop"}:
             return False
-        if token.stem in {"instead", "rather"} and position + 1 < len(before) and before[position + 1].stem in {"of", "than"}:
+        if (
+            token.stem in {"instead", "rather"}
+            and position + 1 < len(before)
+            and before[position + 1].stem in {"of", "than"}
+        ):
             return True
         if token.stem in vocabulary.NEGATORS:
             helper = before[position - 1].stem if position else (tokens[hit.start - 5].stem if hit.start >= 5 else "")
@@ -239,39 +277,118 @@ def _settle(clause: Clause, has_address: bool) -> None:
 
 
 def _only_asks_for_address(clause: Clause) -> bool:
-    changing = {stem(word) for word in "change new wrong correct amend update moved move redirect instead alter edit fix switch different another should divert reroute deliver send ship".split()}
+    changing = {
+        stem(word)
+        for word in "change new wrong correct amend update moved move redirect instead alter edit fix switch different another should divert reroute deliver send ship".split()
+    }
     return clause.asks and not any(token.stem in changing for token in clause.tokens)
 
 
 def _says_address(clause: Clause) -> bool:
     """Without an address written out, `go to` and `send to me` are too little."""
-    if not clause.asks and cues.find("send|ship|deliver|redirect|bring * to the|my|our|a|her|his|another|someone|somewhere", clause.tokens):
+    if not clause.asks and cues.find(
+        "send|ship|deliver|redirect|bring * to the|my|our|a|her|his|another|someone|somewhere", clause.tokens
+    ):
         return not cues.find("to the|a customer|client|buyer", clause.tokens)
-    spoken = {stem(word) for word in "address postcode postal zip street redirect reroute house flat office work neighbour neighbor mum mom sister brother parents divert moved move apartment door home workplace relocate forward place location destination somewhere hotel locker pickup live stay building town city".split()}
+    spoken = {
+        stem(word)
+        for word in "address postcode postal zip street redirect reroute house flat office work neighbour neighbor mum mom sister brother parents divert moved move apartment door home workplace relocate forward place location destination somewhere hotel locker pickup live stay building town city".split()
+    }
     return any(token.stem in spoken for token in clause.tokens)
 
 
 def _writes(clause: Clause) -> bool:
     """A letter is asked for; `write it down` and `my e-mail address is` are not letters."""
     stems = [token.stem for token in clause.tokens]
-    if cues.find("write it down", clause.tokens) or cues.find("write me a poem|story|song|essay|haiku|limerick|script|program", clause.tokens):
+    if cues.find("write it down", clause.tokens) or cues.find(
+        "write me a poem|story|song|essay|haiku|limerick|script|program", clause.tokens
+    ):
         return False
-    story = ["my email", "email be", "i email", "i write", "i have write", "your email|mail|message|letter", "we email", "email address", "by mail", "get|receive * email|mail|message|letter", "not reply", "no reply|answer", "mail man", "in the mail", "i already write|email|mail", "the email say", "email you"]
-    asked = ["write", "send", "draft", "compos", "drop", "let", "tell", "inform", "notif", "reply", "apolog", "thank", "ne", "need", "contact", "want", "pleas"]
-    return not (cues.any_of(story, clause.tokens) and not any(word in stems for word in ("draft", "compos", "inform", "notif", "tell", "letter") if word != "letter")) or any(
-        cues.find(phrase, clause.tokens) for phrase in ("send * email|mail|letter|message", "write to", "write * customer|client|buyer", "draft", "compose")
-    ) and bool(asked)
+    story = [
+        "my email",
+        "email be",
+        "i email",
+        "i write",
+        "i have write",
+        "your email|mail|message|letter",
+        "we email",
+        "email address",
+        "by mail",
+        "get|receive * email|mail|message|letter",
+        "not reply",
+        "no reply|answer",
+        "mail man",
+        "in the mail",
+        "i already write|email|mail",
+        "the email say",
+        "email you",
+    ]
+    asked = [
+        "write",
+        "send",
+        "draft",
+        "compos",
+        "drop",
+        "let",
+        "tell",
+        "inform",
+        "notif",
+        "reply",
+        "apolog",
+        "thank",
+        "ne",
+        "need",
+        "contact",
+        "want",
+        "pleas",
+    ]
+    return (
+        not (
+            cues.any_of(story, clause.tokens)
+            and not any(
+                word in stems for word in ("draft", "compos", "inform", "notif", "tell", "letter") if word != "letter"
+            )
+        )
+        or (any(
+            cues.find(phrase, clause.tokens)
+            for phrase in (
+                "send * email|mail|letter|message",
+                "write to",
+                "write * customer|client|buyer",
+                "draft",
+                "compose",
+            )
+        )
+        and bool(asked))
+    )
 
 
 def _only_story_of_cancelling(clause: Clause) -> bool:
-    return bool(cues.find("be|have|get|i cancel", clause.tokens)) or cues.any_of(["not want|need", "no longer want|need", "change * mind", "by mistake", "by accident", "not send", "not deliver"], clause.tokens)
+    return bool(cues.find("be|have|get|i cancel", clause.tokens)) or cues.any_of(
+        [
+            "not want|need",
+            "no longer want|need",
+            "change * mind",
+            "by mistake",
+            "by accident",
+            "not send",
+            "not deliver",
+        ],
+        clause.tokens,
+    )
 
 
 def _take_back(tokens: Sequence[Token], clauses: list[Clause]) -> None:
     """`cancel 1042, actually no, just change the address`: a wish given after a correction replaces the one before it."""
-    strong = [hit for hit, reach in figures.corrections_in(tokens) if reach == figures.FAR or tokens[hit.start].stem in {stem("actually"), "no", "rather"}]
+    strong = [
+        hit
+        for hit, reach in figures.corrections_in(tokens)
+        if reach == figures.FAR or tokens[hit.start].stem in {stem("actually"), "no", "rather"}
+    ]
     for hit in strong:
-        later = [clause for clause in clauses if clause.offset + len(clause.tokens) > hit.start and _acts(clause, hit.end)]
+        later = [
+            clause for clause in clauses if clause.offset + len(clause.tokens) > hit.start and _acts(clause, hit.end)
+        ]
         earlier = [clause for clause in clauses if clause.offset <= hit.start and _acts(clause, 0)]
         if later and earlier and earlier[-1] is not later[0] and _follows_closely(hit, later[0]):
             for intent in ACTIONS:
@@ -306,17 +423,19 @@ def _wishes(text: str, clauses: list[Clause], orders: list[figures.Mention], tok
 def _score_sums(clauses: list[Clause], places: list[int]) -> None:
     for clause in clauses:
         for at in places:
-            if clause.offset <= at < clause.offset + len(clause.tokens) and not any(intent in clause.scores for intent in ACTIONS):
+            if clause.offset <= at < clause.offset + len(clause.tokens) and not any(
+                intent in clause.scores for intent in ACTIONS
+            ):
                 clause.scores[Intent.REFUND], clause.hits[Intent.REFUND] = 3, at - clause.offset
 
 
 def _by_default(clauses: list[Clause], tokens: Sequence[Token], orders: list[figures.Mention]) -> list[Wish]:
     """No cue at all, but an order and several words of its own: told, it is a complaint; asked, a question about details."""
     unknown = _unknown([token for token in tokens if token.kind == "word"])
-    if not orders or not figures.is_named(tokens) and len(unknown) < 3:
+    if not orders or (not figures.is_named(tokens) and len(unknown) < 3):
         return []
     asked = [clause for clause in clauses if clause.asks]
-    if len(unknown) < (1 if asked else 2):
+    if len(unknown) < 2:
         return []
     numbers = tuple(int(mention.value) for mention in orders)
     return [Wish(Intent.DETAILS if asked else Intent.COMPLAINT, numbers, " ".join(token.text for token in tokens))]
@@ -328,7 +447,9 @@ def _with_more(wish: Wish, clause: Clause, orders: list[figures.Mention]) -> Wis
 
 
 def _own_numbers(clause: Clause, orders: list[figures.Mention]) -> tuple[int, ...]:
-    return tuple(int(mention.value) for mention in orders if clause.offset <= mention.at < clause.offset + len(clause.tokens))
+    return tuple(
+        int(mention.value) for mention in orders if clause.offset <= mention.at < clause.offset + len(clause.tokens)
+    )
 
 
 def _numbers_of(clause: Clause, clauses: list[Clause], orders: list[figures.Mention]) -> tuple[int, ...]:
@@ -357,7 +478,9 @@ def _asked_in(clause: Clause) -> list[Intent]:
 
 
 def _asks_for_content(clause: Clause) -> bool:
-    return bool(cues.find("what|which|many|much|contents|invoice|total|price", clause.tokens)) and not cues.find("when|where", clause.tokens[:3])
+    return bool(cues.find("what|which|many|much|contents|invoice|total|price", clause.tokens)) and not cues.find(
+        "when|where", clause.tokens[:3]
+    )
 
 
 def _without_story(found: list[tuple[Clause, Intent]]) -> list[tuple[Clause, Intent]]:
@@ -384,7 +507,11 @@ def _without_story(found: list[tuple[Clause, Intent]]) -> list[tuple[Clause, Int
 
 
 def _names_a_part(tokens: Sequence[Token]) -> bool:
-    return any(token.kind == "percent" for token in tokens) or cues.any_of(vocabulary.PART, tokens) or _names_an_item(tokens)
+    return (
+        any(token.kind == "percent" for token in tokens)
+        or cues.any_of(vocabulary.PART, tokens)
+        or _names_an_item(tokens)
+    )
 
 
 def _names_an_item(tokens: Sequence[Token]) -> bool:
@@ -453,7 +580,10 @@ def _unknown(words: Sequence[Token]) -> list[str]:
 
 
 def _speaks_of_orders(words: Sequence[Token], wishes: Sequence[Wish]) -> bool:
-    goods = {stem(word) for word in "order parcel package delivery purchase shipment refund cancel item bought arrived money customer ordered product delivered address box stuff".split()}
+    goods = {
+        stem(word)
+        for word in "order parcel package delivery purchase shipment refund cancel item bought arrived money customer ordered product delivered address box stuff".split()
+    }
     return any(token.stem in goods for token in words)
 
 

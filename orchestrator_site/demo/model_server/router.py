@@ -95,7 +95,10 @@ def owners_in(conversation: Conversation) -> list[Owner]:
 def choose(wish: Wish, reading: Reading, owners: list[Owner]) -> Owner | None:
     """The best owner of a wish, or None when no description fits it."""
     words = _words(reading.text if len(reading.wishes) < 2 else wish.text)
-    points = {owner: INTENT_POINTS * _intent_fit(kind_of(wish, reading), owner) + _rare_words(words, owner, owners) for owner in owners}
+    points = {
+        owner: INTENT_POINTS * _intent_fit(kind_of(wish, reading), owner) + _rare_words(words, owner, owners)
+        for owner in owners
+    }
     best = max(points, key=lambda owner: points[owner], default=None)
     return best if best and points[best] >= FIT else None
 
@@ -125,7 +128,14 @@ def _words(text: str) -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _everyday() -> frozenset[str]:
     """Stems that say nothing about whose subject a request is."""
-    cue_words = {word for table in vocabulary.CUES.values() for group in table.values() for cue in group for part in cue.split() for word in part.split("|")}
+    cue_words = {
+        word
+        for table in vocabulary.CUES.values()
+        for group in table.values()
+        for cue in group
+        for part in cue.split()
+        for word in part.split("|")
+    }
     more = "stated amount wish left request agent owns pass task work person desk hand customer".split()
     return frozenset(stem(word) for word in cue_words | set(vocabulary.DESK_WORDS) | set(more))
 
@@ -162,7 +172,10 @@ def _dispatches(choices: dict[Wish, Owner | None], reading: Reading, text: str) 
 def describe(wish: Wish, reading: Reading) -> str:
     numbers = wish.order_numbers or reading.order_numbers
     names = [f"order {number}" for number in numbers]
-    orders = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "an order whose number is not known"
+    orders = (
+        " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        or "an order whose number is not known"
+    )
     amount = f" of {reading.amount:.2f} euros" if reading.amount is not None else ""
     if kind_of(wish, reading) == PAY_OUT:
         return f"Refund {reading.amount:.2f} euros on {orders}."
@@ -206,7 +219,11 @@ CANDIDATES = [
 
 def _question(reading: Reading) -> str:
     numbers = " and ".join(str(number) for number in reading.order_numbers)
-    return f"What should be done about order {numbers}?" if numbers else "What would you like us to do, and for which order?"
+    return (
+        f"What should be done about order {numbers}?"
+        if numbers
+        else "What would you like us to do, and for which order?"
+    )
 
 
 OFFERS = {

@@ -11,7 +11,7 @@ from orchestrator_site.demo.model_server import vocabulary
 KINDS = {
     "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     "phone": r"\+\d[\d ()/-]{7,}\d|\(\d{2,5}\)[ -]?\d{3,}(?:-\d+)*|\b\d{3}[ -]\d{4}\b(?![ -]?\d)|\b0\d{2,4}[ -]\d{5,}",
-    "date": r"\b\d{1,2}[./-]\d{1,2}(?:[./-]\d{2,4})\b|\b\d{1,2}/\d{1,2}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}\.\d{1,2}\.(?=\s|$)|\b\d{1,2}:\d{2}\b",
+    "date": r"\b\d{1,2}[./-]\d{1,2}(?:[./-]\d{2,4})\b|\b\d{1,2}/\d{1,2}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}:\d{2}\b",
     "ordinal": r"\b\d+(?:st|nd|rd|th)\b",
     "decimal": r"\b\d{1,3}(?:[.,]\d{3})*[.,]\d{2}\b(?!\d)|\b\d+[.,]\d{2}\b|\b\d+[.,]\d\b",
     "number": r"(?<![\w])\d[\dOoIlSB]{2,5}(?!\w)|\d+(?![A-Za-z\d])|\b[OIlSB][\dOoIlSB]{3}\b(?<=\d)",
@@ -76,7 +76,11 @@ def stem(word: str) -> str:
             continue
         if suffix in {"ies", "ied"}:
             return rest
-        return _undoubled(rest) if suffix not in {"s", "es", "e", "y"} else rest.removesuffix("e" if len(rest) > 4 else "\0")
+        return (
+            _undoubled(rest)
+            if suffix not in {"s", "es", "e", "y"}
+            else rest.removesuffix("e" if len(rest) > 4 else "\0")
+        )
     return word
 
 
@@ -103,7 +107,11 @@ def mended(word: str) -> str:
         return word
     allowed = 2 if len(word) >= 8 else 1
     best = min(
-        ((slips(word, known, allowed), known) for known in vocabulary.MENDABLE if abs(len(known) - len(word)) <= allowed),
+        (
+            (slips(word, known, allowed), known)
+            for known in vocabulary.MENDABLE
+            if abs(len(known) - len(word)) <= allowed
+        ),
         default=(9, word),
     )
     return best[1] if best[0] <= allowed and best[1][0] == word[0] else word

@@ -84,7 +84,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "refund", "money back", "reimburse", "repay", "pay * back", "pay me back", "give * back", "get * back for", "send * money", "return the|my|all money|payment",
             "reverse the charge|payment", "chargeback", "charge back", "back on his|her|my|the|their card|account", "credit", "compensate", "compensation", "back on #|order", "off the price|bill",
             "want * back", "would like * back", "like * back", "have * back", "take back * money", "see * penny|cent|money", "back to my|his|her|the|their card|account|bank", "put * back",
-            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off", "paid back", "return|refund|repay that|it", "get the money", "return order|#", "return it|this|them|everything", "want|like to return", "send it|#|this|them back", "repayment", "recredit", "undo * payment|charge", "charge reverse", "cash back", "get my|our|her|his money", "what i|we pay back", "return label", "give|pay * for the trouble", "money for", "reverse it", "tenner|fiver back", "return|refund * postage|shipping|delivery", "spend back", "reimbursement", "all * back", "back the|all|my money|payment|cost|price|amount|postage|difference", "settle * back", "be owe", "owed", "everything back", "back to me|us|him|her", "claim back", "recover", "give|pay * back to", "recoup",
+            "transfer * back", "back for # ", "partial", "make good", "reversal", "money return", "return of * money", "my money", "all the money", "money * return", "goodwill", "rebate", "knock * off", "take * off", "paid back", "return|refund|repay that|it", "get the money", "get|give|pay|have|send back what|my|the|all", "get back", "back what|everything|all", "lot back", "put it|that|them|everything back", "cost back", "back onto|on|into my|her|his|the|their card|account|bank", "what i|we|she|he pay", "be pay back", "return everything|all|it|my", "undo the purchase", "claim", "be return * whole|all|everything", "return order|#", "return it|this|them|everything", "want|like to return", "send it|#|this|them back", "repayment", "recredit", "undo * payment|charge", "charge reverse", "cash back", "get my|our|her|his money", "what i|we pay back", "return label", "give|pay * for the trouble", "money for", "reverse it", "tenner|fiver back", "return|refund * postage|shipping|delivery", "spend back", "reimbursement", "all * back", "back the|all|my money|payment|cost|price|amount|postage|difference", "settle * back", "be owe", "owed", "everything back", "back to me|us|him|her", "claim back", "recover", "give|pay * back to", "recoup",
             "price difference", "back please", "owe me", "owe her|him|them|us", "overcharge", "charge twice|two|double", "return * amount|sum|price|cost|charge|postage|difference|euro|pound|dollar", "deduct", "pay out", "give|pay|return|send|refund|transfer * difference", "difference back", "give * amount", "return it all", "allowance", "discount",
         ],
     },
@@ -94,7 +94,7 @@ CUES: dict[str, dict[int, list[str]]] = {
             "want|need * stop", "please stop", "not * want * anymore|more|longer|order|#|it", "not * need * anymore|more|longer|order|#|it", "no longer want|need|require", "not be need", "not want anymore", "do not want #|it|this|the order",
             "forget * order|#", "forget about", "scrap", "drop # ", "drop the order|# ", "drop order", "void", "change * mind", "order * by mistake|accident|twice", "by mistake", "by accident", "accidentally",
             "take * back the order", "abort", "undo", "kill * order|#", "pull the plug", "delete * order|#", "remove * order|#", "back out", "bin * order|#", "rescind", "do not * process|proceed|go ahead", "hold * send",
-            "not proceed", "strike * order|#", "nix", "ditch", "get rid of", "not * fulfil|fulfill", "no need for", "rather not have", "halt", "terminate", "not go ahead", "not bother", "unwanted", "rather you do not", "change our|my|her|his mind", "never mind order|#", "reject", "storno", "discontinue", "cease", "no need to send|ship|deliver", "leave it", "decide against", "not take", "pull order|#", "take # off", "not go through", "withdrawn", "not be send|ship|deliver", "hold off", "stop it", "not require", "not interested", "no more need", "not wish|want to|it|this|#|that|order", "no longer interest|wish|of use", "order it twice", "i order the wrong", "order * wrong", "not to send|ship|deliver|dispatch", "keep it|# there|back", "do without", "unorder", "not be require", "cancellation",
+            "not proceed", "strike * order|#", "nix", "ditch", "get rid of", "not * fulfil|fulfill", "no need for", "rather not have", "halt", "terminate", "not go ahead", "not bother", "unwanted", "rather you do not", "change our|my|her|his mind", "never mind order|#", "reject", "storno", "discontinue", "cease", "no need to send|ship|deliver", "leave it", "decide against", "not take", "pull order|#", "take # off", "not go through", "withdrawn", "not be send|ship|deliver", "hold off", "stop it", "not require", "not interested", "no more need", "not wish|want to|it|this|#|that|order", "no longer interest|wish|of use", "order it twice", "i order the wrong", "not to send|ship|deliver|dispatch", "keep it|# there|back", "do without", "unorder", "not be require", "cancellation",
         ],
     },
     "change_address": {
@@ -127,7 +127,7 @@ DESK_WORDS = (
     "will would me my mine the a an i we us our on in of to for with from at by is be have has one ones and or but so just still yet "
     "if how what who which why when where not up out down over as then than too very really some bit here finally get give let go see "
     "take put number no order's reference ref account complicated story remember discuss conversation earlier previous week day today "
-    "straight away soon possible happen next think hear back answer waiting response second usual way first also already should must may "
+    "explained everything email nobody contact reach ring heard promised supposed mentioned guys anyone someone somebody nothing whatever arrangement arranged agreed pending open ticket follow continue advise clarify confused lost stuck properly concern important straight away soon possible happen next think hear back answer waiting response second usual way first also already should must may "
     "might were been had did does her him she he they them his their person lady man guy mr mrs ms woman"
 ).split()
 
@@ -147,7 +147,7 @@ FOREIGN = (
 ).split()
 # Foreign words that also occur when people talk about what they ordered.
 HARMLESS_FOREIGN = set(
-    "party garden birthday wedding bank wife husband boss score sum year city dog cat country team game german french spanish story neighbour's plant star coffee wine "
+    "hotel school university library airport dentist teacher gym museum restaurant girlfriend boyfriend bus train plant speech playlist laptop printer windows engine car tyre river mountain ocean dinner party garden birthday wedding bank wife husband boss score sum year city dog cat country team game german french spanish story neighbour's plant star coffee wine "
     "breakfast dinner lunch match car job code cook bake beer cake pill king queen school teacher train capital square apple war dream".split()
 )
 OTHER_COMPANIES = (
@@ -167,19 +167,68 @@ FILLERS = set(
 )
 
 NEGATORS = {"not", "never", "without"}
-FULL = ["in full", "full", "whole", "all", "complete", "completely", "everything", "entire", "entirely", "total", "fully", "every penny|cent", "in total"]
+FULL = [
+    "in full",
+    "full",
+    "whole",
+    "all",
+    "complete",
+    "completely",
+    "everything",
+    "entire",
+    "entirely",
+    "total",
+    "fully",
+    "every penny|cent",
+    "in total",
+]
 PART = [
     "part", "partial", "partially", "half", "only", "just", "difference", "shipping|delivery|postage cost|fee|charge|part", "postage", "keep * rest|others|other", "the rest", "percent", "third", "quarter", "shipping",
     "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "some money|of", "keep the", "for one", "gesture", "rest stay", "price of", "cost of one",
 ]  # fmt: skip
 # What is paid back stands right behind these; an item there makes it a part of the order.
-REFUND_OF = ["refund the|my|one|a|her|his|their", "reimburse|credit|repay me for the|one|a", "refund me|him|her|them for|the", "back for the|one|a", "refund for the|one|a", "reimburse|credit|repay the", "refund on the|one|a"]
+REFUND_OF = [
+    "refund the|my|one|a|her|his|their",
+    "reimburse|credit|repay me for the|one|a",
+    "refund me|him|her|them for|the",
+    "back for the|one|a",
+    "refund for the|one|a",
+    "reimburse|credit|repay the",
+    "refund on the|one|a",
+]
 NOT_ITEMS = (
     "order purchase money amount full whole complete total entire customer client buyer lady man gentleman guy payment charge card cost price sum order's "
     "lot goods stuff parcel package delivery shipment thing for in to on person mr mrs ms following first second last return returned cancelled late lost missing undelivered "
     "the rest all everything entire whole i that this said above wrong broken damaged faulty two three both account owner lot cash bank".split()
 )
-ASKING = {"where", "what", "which", "when", "how", "who", "is", "are", "has", "have", "did", "does", "do", "tell", "show", "list", "look", "check", "find", "compare", "let", "see", "read", "pull", "give", "also"}
+ASKING = {
+    "where",
+    "what",
+    "which",
+    "when",
+    "how",
+    "who",
+    "is",
+    "are",
+    "has",
+    "have",
+    "did",
+    "does",
+    "do",
+    "tell",
+    "show",
+    "list",
+    "look",
+    "check",
+    "find",
+    "compare",
+    "let",
+    "see",
+    "read",
+    "pull",
+    "give",
+    "also",
+}
 
 ACTION_STARTERS = set(
     "cancel refund change send write tell compare stop redirect look check find give pay email mail drop let where what when how which put ship reroute "
@@ -187,8 +236,25 @@ ACTION_STARTERS = set(
     "confirm apologise apologize has have is are did see list message contact forward make repay transfer reply answer thank order # who".split()
 )
 
-MONTHS = set("january february march april may june july august september october november december jan feb mar apr jun jul aug sept sep oct nov dec".split())
-CURRENCY = {"euro": "EUR", "eur": "EUR", "dollar": "USD", "buck": "USD", "usd": "USD", "pound": "GBP", "quid": "GBP", "squid": "GBP", "tenner": "", "fiver": "", "gbp": "GBP", "cent": "", "pence": "", "euros": "EUR"}
+MONTHS = set(
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sept sep oct nov dec".split()
+)
+CURRENCY = {
+    "euro": "EUR",
+    "eur": "EUR",
+    "dollar": "USD",
+    "buck": "USD",
+    "usd": "USD",
+    "pound": "GBP",
+    "quid": "GBP",
+    "squid": "GBP",
+    "tenner": "",
+    "fiver": "",
+    "gbp": "GBP",
+    "cent": "",
+    "pence": "",
+    "euros": "EUR",
+}
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP"}
 NUMBER_WORDS = {
     word: value
@@ -196,14 +262,47 @@ NUMBER_WORDS = {
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
     )
 } | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-PRICE_TALK = {"pay", "cost", "price", "offer", "worth", "was", "invoice", "bill", "total", "buy", "value", "spend", "transfer", "come", "find"}
+PRICE_TALK = {
+    "pay",
+    "cost",
+    "price",
+    "offer",
+    "worth",
+    "was",
+    "invoice",
+    "bill",
+    "total",
+    "buy",
+    "value",
+    "spend",
+    "transfer",
+    "come",
+    "find",
+}
 FRACTIONS = {"half": "0.5", "quarter": "0.25", "third": "0.3333"}
 
 STREETS = tuple(
     "street st road rd lane ln avenue ave drive dr way row court ct close place pl square sq terrace view hill quay park gardens crescent boulevard blvd walk mews green "
     "straße strasse str weg gasse allee platz ring damm ufer gracht straat laan plein rue via calle rua".split()
 )
-STREET_ENDINGS = ("straße", "strasse", "str", "weg", "gasse", "allee", "platz", "gracht", "straat", "laan", "gatan", "vej", "plein", "damm", "ufer", "ring")
+STREET_ENDINGS = (
+    "straße",
+    "strasse",
+    "str",
+    "weg",
+    "gasse",
+    "allee",
+    "platz",
+    "gracht",
+    "straat",
+    "laan",
+    "gatan",
+    "vej",
+    "plein",
+    "damm",
+    "ufer",
+    "ring",
+)
 COUNTRIES = {
     "germany": "Germany", "deutschland": "Germany", "austria": "Austria", "österreich": "Austria", "uk": "United Kingdom", "united kingdom": "United Kingdom",
     "england": "United Kingdom", "scotland": "United Kingdom", "wales": "United Kingdom", "ireland": "Ireland", "france": "France", "netherlands": "Netherlands", "the netherlands": "Netherlands",
@@ -244,7 +343,14 @@ COMMON_MENDABLE = (
 def known_stems() -> frozenset[str]:
     from orchestrator_site.demo.model_server.tokens import stem
 
-    words = {word for table in CUES.values() for cues in table.values() for cue in cues for part in cue.split() for word in part.split("|")}
+    words = {
+        word
+        for table in CUES.values()
+        for cues in table.values()
+        for cue in cues
+        for part in cue.split()
+        for word in part.split("|")
+    }
     return frozenset(stem(word) for word in words | set(DESK_WORDS) | set(FOREIGN) | NEVER_MENDED | ACTION_STARTERS)
 
 

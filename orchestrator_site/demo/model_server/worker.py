@@ -35,7 +35,12 @@ DOES = {
     Intent.PARTIAL_REFUND: "refund",
 }
 ACTING = ("refund", "cancel", "address", "write")
-DOING = {"refund": "The refund", "cancel": "The cancellation", "address": "The change of address", "write": "The letter"}
+DOING = {
+    "refund": "The refund",
+    "cancel": "The cancellation",
+    "address": "The change of address",
+    "write": "The letter",
+}
 ARTIFACT = re.compile(r"artifact:[\w-]+")
 CENT = Decimal("0.01")
 
@@ -155,7 +160,9 @@ def work(conversation: Conversation) -> Reply:
 
 
 def _read_artifacts(desk: Desk) -> Reply | None:
-    references = [ref for ref in dict.fromkeys(ARTIFACT.findall(desk.talk.request)) if "artifact_read" in desk.talk.tools]
+    references = [
+        ref for ref in dict.fromkeys(ARTIFACT.findall(desk.talk.request)) if "artifact_read" in desk.talk.tools
+    ]
     calls = [ToolUse("artifact_read", {"reference": ref}) for ref in references]
     return _those_not_made(desk, calls)
 
@@ -169,7 +176,7 @@ def _those_not_made(desk: Desk, calls: list[ToolUse]) -> Reply | None:
 
 
 def _search(desk: Desk) -> Reply | None:
-    if desk.numbers or "write" in desk.can and desk.task.quoted.email:
+    if desk.numbers or ("write" in desk.can and desk.task.quoted.email):
         return None
     if not desk.results("find"):
         if "find" in desk.can and desk.task.search:
@@ -179,7 +186,11 @@ def _search(desk: Desk) -> Reply | None:
     if failed:
         return Reply(f"I could not look up the order: {_sentence(failed[-1])}")
     what = next(iter(desk.task.search.values()), "that")
-    return Reply(prose.choices(desk.found) if desk.found else f"I found no order for “{what}”. Could you tell me the order number?")
+    return Reply(
+        prose.choices(desk.found)
+        if desk.found
+        else f"I found no order for “{what}”. Could you tell me the order number?"
+    )
 
 
 def _ask_for_number(desk: Desk) -> str:
@@ -195,7 +206,11 @@ def _read_orders(desk: Desk) -> Reply | None:
     if reply := _those_not_made(desk, calls):
         return reply
     failed = [result for result in desk.results("read") if not result.ok]
-    return Reply(" ".join(dict.fromkeys(_sentence(result) for result in failed)) + _check_number(failed)) if failed and not desk.orders else None
+    return (
+        Reply(" ".join(dict.fromkeys(_sentence(result) for result in failed)) + _check_number(failed))
+        if failed and not desk.orders
+        else None
+    )
 
 
 def _check_number(failed: list[Result]) -> str:
@@ -203,7 +218,9 @@ def _check_number(failed: list[Result]) -> str:
 
 
 def _asks_where(desk: Desk) -> bool:
-    return Intent.WHERE in desk.task.intents or Intent.COMPARE in desk.task.intents and "first" in desk.task.said.lower()
+    return (
+        Intent.WHERE in desk.task.intents or (Intent.COMPARE in desk.task.intents and "first" in desk.task.said.lower())
+    )
 
 
 # Acting
@@ -318,7 +335,7 @@ def _arguments(desk: Desk, ability: str, order: prose.Order) -> dict[str, Any]:
 
 
 def _reason(desk: Desk) -> str:
-    said = re.sub(r"\s+", " ", desk.task.said).strip(" “”\"")
+    said = re.sub(r"\s+", " ", desk.task.said).strip(' “”"')
     return f"The customer wrote: {said[:300]}" if said else "The customer asked for it."
 
 
@@ -331,7 +348,11 @@ def _address(desk: Desk, order: prose.Order) -> dict[str, str]:
         if moved_town and "postal_code" not in given:
             return {}
         country = {"country": addresses.country_of(given)} if addresses.country_of(given) else {}
-        return {**{key: standing[key] for key in ("postal_code", "city", "country") if key in standing}, **country, **given}
+        return {
+            **{key: standing[key] for key in ("postal_code", "city", "country") if key in standing},
+            **country,
+            **given,
+        }
     corrected = letters.corrected_part(desk.task.said)
     return {**standing, **corrected} if corrected and standing else {}
 
@@ -387,7 +408,10 @@ def _hand_off(desk: Desk) -> Reply | None:
         "preconditions": [f"Order {number} has at least {prose.euros(amount)} left to refund."],
         "confidence": 0.9 if desk.task.amount is not None or desk.task.complains else 0.75,
     }
-    return Reply(f"{prose.state(order)} I propose that {prose.euros(amount)} is paid back.", (ToolUse("propose_handoff", arguments),))
+    return Reply(
+        f"{prose.state(order)} I propose that {prose.euros(amount)} is paid back.",
+        (ToolUse("propose_handoff", arguments),),
+    )
 
 
 def _all_intents(desk: Desk) -> tuple[Intent, ...]:
@@ -406,7 +430,9 @@ def _after_a_handoff(desk: Desk) -> Reply | None:
         return None
     if results[-1].ok:
         return Reply("I have passed this on to the colleague who pays money back.")
-    return Reply(f"I wanted to pass this on so that money is paid back, but that was not agreed to. {_sentence(results[-1])}")
+    return Reply(
+        f"I wanted to pass this on so that money is paid back, but that was not agreed to. {_sentence(results[-1])}"
+    )
 
 
 # Other people's tools
@@ -426,7 +452,9 @@ def _own_tool(desk: Desk) -> Reply | None:
 
 
 def _likeness(desk: Desk, name: str) -> int:
-    words = {token.stem for token in tokenize(f"{name.replace('_', ' ')} {desk.talk.tools[name].get('description', '')}")}
+    words = {
+        token.stem for token in tokenize(f"{name.replace('_', ' ')} {desk.talk.tools[name].get('description', '')}")
+    }
     return len(words & {token.stem for token in tokenize(desk.talk.request) if len(token.stem) > 3})
 
 
@@ -448,7 +476,11 @@ def _value_for(desk: Desk, name: str, schema: Body) -> Any:
     if "amount" in name:
         return float(desk.task.amount) if desk.task.amount is not None else None
     if "mail" in name or name == "to":
-        return desk.task.quoted.email or desk.task.reading.email or next((order["customer"]["email"] for order in desk.orders), None)
+        return (
+            desk.task.quoted.email
+            or desk.task.reading.email
+            or next((order["customer"]["email"] for order in desk.orders), None)
+        )
     if schema.get("enum"):
         return schema["enum"][0]
     return desk.task.said[:500] if schema.get("type", "string") == "string" else None
