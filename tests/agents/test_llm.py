@@ -341,6 +341,15 @@ def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
     assert time.monotonic() - began < 1.5
 
 
+def test_the_last_wait_is_given_only_what_is_left():
+    with answering(STREAM_HEAD, drip=itertools.repeat(sse("ping")), drip_seconds=0.9) as url:
+        began = time.monotonic()
+        answer = failure(llm.complete(request(url, timeout_seconds=1)))
+
+    assert answer.code == "timeout"
+    assert time.monotonic() - began < 1.6
+
+
 def test_a_server_that_is_not_there_did_no_work():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
