@@ -1,21 +1,22 @@
 """A model server that plays the script it finds in the conversation; no state but counters.
 
-`python -m tests.scripted_model --port 0 --log FILE`. The newest user text that holds a JSON object with a script is played:
+`python -m tests.scripted_model --port 0 --log FILE`. The newest user text that holds a script, as a JSON object anywhere
+in it, is played:
 
     {"script": [turn, ...], "loop": false}          the same for everybody
-    {"scripts": {"<part of a system prompt>": [turn, ...]}, "loop": false}     the first key found in the system prompt
+    {"scripts": {"<part of a system prompt>": [turn, ...]}}     the first key found in the system prompt
 
 Turn n answers the request that has n assistant messages after that text; with `loop` the last turn repeats for ever,
 and past the end of a script without it the server answers 400. A turn:
 
-    text, tools [{name, input}], repeat_tools (as tools, and repeats for ever), blocks (raw content blocks), stop_reason, usage
+    text, tools [{name, input}], repeat_tools (tools, for ever), blocks (raw content blocks), stop_reason, usage
     delay_seconds (before the reply), word_delay_seconds (before each streamed piece)
     status + retry_after + message      an error envelope
-    reset | truncate | garbage | hang   connection reset half way | body ends half way, in good order | no JSON | no reply
-    times: k    the failure above happens to the first k requests of this turn, then the turn is played (absent: always)
+    reset | truncate | garbage | hang   reset half way | body ends half way in good order | no JSON | no reply
+    times: k    the failure happens to the first k requests of this turn, then the turn is played (absent: always)
     model: m    the failure happens only to requests for model m
 
-`{{result:K}}` in any string of a turn stands for the text of the K-th tool result since the script, 1 the first, -1 the newest.
+`{{result:K}}` in any string of a turn is the text of the K-th tool result since the script, 1 the first, -1 the newest.
 GET /requests the last 1000 bodies, GET /count how many came in all, POST /reset forgets both.
 """
 

@@ -130,7 +130,7 @@ def _refund_tool(payments_url: str) -> ToolSeed:
         "config": {
             "method": "POST",
             "url": f"{payments_url}/refunds",
-            "headers": {},
+            "body": "json",
             "idempotency_header": "Idempotency-Key",
         },
         "effect": Effect.KEYED.value,

@@ -138,7 +138,7 @@ def track_shipment(*, order_number: int) -> dict[str, Any]:
 def lookup_change(key: str) -> dict[str, Any] | None:
     """The result of the change made under an idempotency key, or None when there was none."""
     change = AppliedChange.objects.filter(key=key).first()
-    return change and change.result
+    return change.result if change else None
 
 
 @callables.register("shop.cancel_order", lookup=lookup_change)

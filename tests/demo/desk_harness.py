@@ -1,7 +1,6 @@
 """Walk the demo model through whole conversations without a server: tools are answered from a table."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +105,7 @@ class Talk:
     def _result(self, tool: str, arguments: dict[str, Any]) -> tuple[bool, str]:
         answer = self.answers.get(tool, DEFAULTS.get(tool))
         try:
-            value = answer(arguments) if isinstance(answer, Callable) else answer
+            value = answer(arguments) if callable(answer) else answer
             if isinstance(value, Exception):
                 raise value
         except Fails as failure:

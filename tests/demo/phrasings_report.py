@@ -123,7 +123,8 @@ class Report:
     def table(self) -> str:
         total = Counter(row.intent for row in self.rows)
         lines = [
-            f"{self.name}: reading {self.reading_accuracy:.1%}, decision {self.decision_accuracy:.1%} of {len(self.rows)}"
+            f"{self.name}: {len(self.rows)} texts, "
+            f"reading {self.reading_accuracy:.1%}, decision {self.decision_accuracy:.1%}"
         ]
         for intent, count in total.items():
             read = sum(row.intent == intent and not faults for row, faults in self.reading.items())

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import anthropic
 import pytest
@@ -24,7 +25,7 @@ def client(demo_model) -> Iterator[anthropic.Anthropic]:
         yield client
 
 
-def question(text: str, slug: str = "triage") -> dict:
+def question(text: str, slug: str = "triage") -> dict[str, Any]:
     return {
         "model": "baton-demo-1",
         "max_tokens": 1000,
@@ -104,7 +105,7 @@ def play(scripted_model) -> Iterator:
         def call(
             script: str, *, streamed: bool = True, messages: list | None = None, system: str = "You work here."
         ) -> anthropic.types.Message:
-            asked = {
+            asked: dict[str, Any] = {
                 "model": "scripted",
                 "max_tokens": 500,
                 "system": system,

@@ -11,7 +11,7 @@ import pytest
 from orchestrator_site.demo import desk, shop, tools
 from orchestrator_site.demo.models import AppliedChange, Order
 from tests.model_fixtures import running
-from tools import callables
+from tools import callables, definitions
 from tools.values import CallContext
 
 ADDRESS = {"line1": "5 Mill Lane", "postal_code": "LS1 4AB", "city": "Leeds", "country": "United Kingdom"}
@@ -86,6 +86,11 @@ def test_every_callable_of_the_desk_is_registered():
     assert set(named) <= set(callables.names())
     assert callables.get("shop.get_order").trusted
     assert not callables.get("shop.send_letter").trusted
+
+
+@pytest.mark.parametrize("seed", desk.tools("http://127.0.0.1:8026"), ids=lambda seed: seed.name)
+def test_every_tool_of_the_desk_is_a_valid_definition(seed):
+    definitions.check(seed.name, seed.content)
 
 
 # Payments

@@ -8,7 +8,7 @@ from orchestrator_site.demo.model_server import vocabulary
 WORD = r"[^\W\d_][\w'’.-]*"
 STREET_WORD = "|".join(sorted(vocabulary.STREETS, key=len, reverse=True))
 ENDING = "|".join(vocabulary.STREET_ENDINGS)
-HOUSE_FIRST = rf"\d{{1,5}}[a-zA-Z]?\s+(?:{WORD}\s+){{0,3}}?(?:{STREET_WORD})\b\.?"
+HOUSE_FIRST = rf"\d{{1,5}}[a-zA-Z]?\s+(?:{WORD}\s+){{0,3}}(?:{STREET_WORD})\b\.?"
 HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?:Am|An der|Im|Auf der|Rue|Via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,3}}[a-zA-Z]?\b"
 HOUSE_AND_NAME = r"\d{1,4}[a-zA-Z]?\s+(?:[A-ZÄÖÜ][\w'’-]+\s?){1,3}(?=,)"
 STREET = re.compile(rf"\b(?:(?i:{HOUSE_FIRST}|{HOUSE_LAST})|{HOUSE_AND_NAME})")
@@ -85,9 +85,24 @@ def postal_address(text: str) -> PostalAddress | None:
     return PostalAddress(fields, (street.start(), end if tail.strip(" ,") else street.end()))
 
 
+SMALL_WORDS = frozenset(
+    "on its it the to a an my our your is in and for was did not i we be at from of please has have this that with by or but "
+    "arrived still when where are days day week weeks times items pieces euros euro people minutes hours ago years".split()
+)
+
+
 def _is_an_order(text: str, match: re.Match[str]) -> bool:
+    """`1042 on its way` is no street; nor is a number that is called an order's."""
+    words = match.group().split()
+    if {word.lower().strip(".,") for word in words} & SMALL_WORDS:
+        return True
+    if not words[0][:1].isdigit():
+        return False
     before = text[: match.start()].lower().rstrip(" #:")
-    return before.endswith(("order", "ordr", "order no", "order no.", "number", "no.")) and match.group()[:1].isdigit()
+    lowered = len(words) > 1 and words[1][:1].islower()
+    return before.endswith(("order", "ordr", "order no", "order no.", "number", "no.")) or (
+        len(words[0]) == 4 and lowered
+    )
 
 
 def _tidy(part: str) -> str:

@@ -22,12 +22,25 @@ EXCLUDING = [
     "instead of",
     "rather than",
     "leave",
+    "keep",
+    "other than",
+    "all but",
+    "except for",
     "do not touch",
     "but not",
     "never mind",
     "ignore",
     "without",
     "not touch",
+]
+STAYS = [
+    "be fine|ok|okay|right|correct|good|perfect",
+    "can|should|may|must stay|remain",
+    "stay as",
+    "stay",
+    "be not affect|concern",
+    "arrive fine|safely|ok",
+    "be all right",
 ]
 BACK_STEMS = {
     stem(word)
@@ -126,8 +139,7 @@ def _in_a_date(tokens: Sequence[Token], at: int) -> bool:
     months = {stem(month) for month in vocabulary.MONTHS}
     year_like = 1900 <= tokens[at].value <= 2099
     return year_like and (
-        (before.stem in months | {"in", "since", "from", "of", "year"}
-        and before.kind == "word")
+        (before.stem in months | {"in", "since", "from", "of", "year"} and before.kind == "word")
         or before.kind == "ordinal"
     )
 
@@ -152,6 +164,8 @@ def _excluded(tokens: Sequence[Token], mention: Mention, count: int) -> bool:
             break
     if count > 1 and any(_ends_with(cue, window) for cue in EXCLUDING):
         return True
+    if count > 1 and any(hit.start == 0 for cue in STAYS for hit in cues.find_all(cue, tokens[mention.end :])):
+        return True
     around = tokens[max(0, mention.at - 6) : mention.at]
     return count > 1 and any(token.stem in LABEL_STEMS for token in around)
 
@@ -175,9 +189,17 @@ def corrections_in(tokens: Sequence[Token]) -> list[tuple[cues.Found, int]]:
     taken: list[tuple[cues.Found, int]] = []
     for phrase, reach in _markers():
         for hit in cues.find_all(phrase, tokens):
-            if not any(other.start <= hit.start < other.end for other, _ in taken):
+            if any(other.start <= hit.start < other.end for other, _ in taken):
+                continue
+            if reach == FAR or _breaks_off(tokens, hit):
                 taken.append((hit, reach))
     return sorted(taken, key=lambda item: item[0].start)
+
+
+def _breaks_off(tokens: Sequence[Token], hit: cues.Found) -> bool:
+    """A weak word such as `no` or `wait` takes back only right after a number or a break: not in `and no. 1043`."""
+    before = tokens[hit.start - 1] if hit.start else NOTHING
+    return before.kind in {"comma", "stop", "number", "decimal"}
 
 
 def _corrected(tokens: Sequence[Token], mentions: list[Mention]) -> list[Mention]:
@@ -408,7 +430,7 @@ def decimal_of(text: str) -> Decimal:
 
 def _is_a_price(tokens: Sequence[Token], mention: Mention) -> bool:
     """Told as what something cost, not asked back."""
-    before = [token for token in tokens[max(0, mention.at - 5) : mention.at]]
+    before = tokens[max(0, mention.at - 5) : mention.at]
     for token in reversed(before):
         if token.kind in {"stop"} or token.stem in BACK_STEMS - {"pay", "send"}:
             return False

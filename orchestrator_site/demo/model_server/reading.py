@@ -342,14 +342,13 @@ def _writes(clause: Clause) -> bool:
         "want",
         "pleas",
     ]
-    return (
-        not (
-            cues.any_of(story, clause.tokens)
-            and not any(
-                word in stems for word in ("draft", "compos", "inform", "notif", "tell", "letter") if word != "letter"
-            )
+    return not (
+        cues.any_of(story, clause.tokens)
+        and not any(
+            word in stems for word in ("draft", "compos", "inform", "notif", "tell", "letter") if word != "letter"
         )
-        or (any(
+    ) or (
+        any(
             cues.find(phrase, clause.tokens)
             for phrase in (
                 "send * email|mail|letter|message",
@@ -359,7 +358,7 @@ def _writes(clause: Clause) -> bool:
                 "compose",
             )
         )
-        and bool(asked))
+        and bool(asked)
     )
 
 

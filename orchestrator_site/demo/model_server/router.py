@@ -250,4 +250,4 @@ def _relay(conversation: Conversation) -> str:
         if result.tool.startswith(PREFIX):
             fields = result.fields
             said.append(str(fields.get("answer") or fields.get("text") or fields.get("output") or result.text).strip())
-    return "\n\n".join(part for part in said if part) or "The request was passed on."
+    return "\n".join(part for part in said if part) or "The request was passed on."

@@ -42,6 +42,8 @@ DOING = {
     "write": "The letter",
 }
 ARTIFACT = re.compile(r"artifact:[\w-]+")
+HANDOFF_TO = re.compile(r"hand(?:off|over| off| over)? to ([a-z][a-z0-9-]+)")
+PAYS = frozenset(stem(word) for word in ("refunds", "payments", "money", "billing", "payouts"))
 CENT = Decimal("0.01")
 
 
@@ -218,8 +220,8 @@ def _check_number(failed: list[Result]) -> str:
 
 
 def _asks_where(desk: Desk) -> bool:
-    return (
-        Intent.WHERE in desk.task.intents or (Intent.COMPARE in desk.task.intents and "first" in desk.task.said.lower())
+    return Intent.WHERE in desk.task.intents or (
+        Intent.COMPARE in desk.task.intents and "first" in desk.task.said.lower()
     )
 
 
@@ -242,7 +244,8 @@ OUTCOMES = {"refund": prose.refunded, "cancel": prose.cancelled, "address": pros
 def _outcome(ability: str, result: Result) -> str:
     if not result.ok:
         return _refusal(ability, result)
-    fields = result.fields.get("body") if isinstance(result.fields.get("body"), dict) else result.fields
+    body = result.fields.get("body")
+    fields = body if isinstance(body, dict) else result.fields
     try:
         return OUTCOMES[ability]({**result.input, **fields})
     except (KeyError, TypeError, ValueError):
@@ -394,7 +397,7 @@ def _letter(desk: Desk) -> list[ToolUse]:
 
 def _hand_off(desk: Desk) -> Reply | None:
     """Money is somebody else's: propose it to the target that pays, with the sum the order supports."""
-    target = _money_target(desk.talk.tools.get("propose_handoff"))
+    target = _money_target(desk.talk)
     if not target or not desk.orders or not any(intent in MONEY for intent in _all_intents(desk)):
         return None
     order = desk.orders[0]
@@ -418,10 +421,15 @@ def _all_intents(desk: Desk) -> tuple[Intent, ...]:
     return (*desk.task.reading.intents, *(desk.task.quoted.intents if not desk.task.reading.intents else ()))
 
 
-def _money_target(tool: Body | None) -> str:
-    schema = ((tool or {}).get("input_schema") or {}).get("properties", {}).get("target", {})
-    named = schema.get("enum") or re.findall(r"[a-z][a-z0-9-]+", (tool or {}).get("description", "").lower())
-    return next((slug for slug in named if stem(slug) in {"refund", "payment", "money", "billing", "payout"}), "")
+def _money_target(talk: Conversation) -> str:
+    """The allowed target that pays money: from the tool's schema or description, else as the system prompt names it."""
+    tool = talk.tools.get("propose_handoff")
+    if tool is None:
+        return ""
+    schema = (tool.get("input_schema") or {}).get("properties", {}).get("target", {})
+    told = f"{tool.get('description', '')} {schema.get('description', '')} {' '.join(HANDOFF_TO.findall(talk.system))}"
+    named = schema.get("enum") or re.findall(r"[a-z][a-z0-9-]+", told.lower())
+    return next((slug for slug in named if stem(slug) in PAYS), "")
 
 
 def _after_a_handoff(desk: Desk) -> Reply | None:
