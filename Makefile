@@ -23,7 +23,7 @@ browser: $(READY)
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
 crash: $(READY)
-	$(BIN)/python -m pytest -m crash $(ARGS)
+	$(BIN)/python -m pytest -m crash -n 2 $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

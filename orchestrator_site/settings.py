@@ -36,7 +36,7 @@ BATON_CALLABLES = env.words("BATON_CALLABLES", [])
 BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
 
 # Dotted paths of callables `(name, pid) -> None` that the supervisor tells when a process of its own was seen to exit.
-BATON_ON_PROCESS_EXIT: list[str] = []
+BATON_ON_PROCESS_EXIT = ["runs.leases.process_exited"]
 
 INSTALLED_APPS = [
     "unfold",

@@ -126,6 +126,16 @@ def hand_on(lease: Lease, *, due_in_seconds: float = 0) -> None:
         lifecycle.move_dispatch(log, dispatch, states.QUEUED, due_at=due, **given_back(dispatch))
 
 
+def process_exited(name: str, pid: int) -> None:
+    """The supervisor saw one of its processes exit: what it held is free at once, not when its leases run out."""
+    owner = f"{socket.gethostname()}:{pid}:"
+    with events.recording() as log:
+        held = Dispatch.objects.select_for_update().filter(status=states.WORKING, lease_owner__startswith=owner)
+        for dispatch in held.order_by("pk"):
+            Dispatch.objects.filter(pk=dispatch.pk).update(lease_until=Now(), rung_at=Now() - lease_length())
+            log.run(dispatch.run_id, "worker_exited", dispatch=str(dispatch.pk), worker=dispatch.lease_owner)
+
+
 class Keeper:
     """Renews every lease this process holds, three times a lease, with one UPDATE.
 

@@ -24,8 +24,11 @@ def next_step(reply: ModelReply) -> NextStep:
     calls = tuple(_proposed(block) for block in reply.content if block.get("type") == "tool_use")
     if len({call.provider_id for call in calls}) < len(calls):
         return GiveUp(StopReason.MODEL_FAILED, "The model gave two tool calls the same id.")
-    if calls and reply.stop_reason in ("tool_use", "end_turn"):
+    if calls and reply.stop_reason == "tool_use":
         return CallTools(calls)
+    if calls:
+        # Only `tool_use` promises that the last call is whole.
+        return GiveUp(StopReason.MODEL_FAILED, f"The model stopped ({reply.stop_reason}) in the middle of its calls.")
     if reply.stop_reason in ("end_turn", "stop_sequence"):
         return Finish(text(reply))
     return GiveUp(StopReason.MODEL_FAILED, f"The model stopped for a reason not known here: {reply.stop_reason!r}.")

@@ -16,6 +16,7 @@ from approvals import decisions
 from approvals.models import MAY_DECIDE, SESSION, ApprovalRequest
 from runs import carrier, intake
 from runs.models import Dispatch, Run, ToolCall
+from tests.runs.callables import ledger
 from tools import registry
 from tools.values import Effect, ExecutorKind, Risk
 
@@ -83,6 +84,25 @@ def tool(name: str, callable: str, effect: Effect = Effect.PURE, risk: Risk = Ri
         input_schema=content.pop("input_schema", ANY_OBJECT),
         executor=ExecutorKind.PYTHON,
         config={"callable": callable},
+        effect=effect,
+        **content,
+    )
+
+
+def http_tool(name: str, path: str, effect: Effect, risk: Risk, **content: Any) -> Any:
+    """A tool over the outside ledger's HTTP."""
+    return registry.define(
+        name,
+        risk=risk,
+        description=f"Do {name}.",
+        input_schema=ANY_OBJECT,
+        executor=ExecutorKind.HTTP,
+        config={
+            "method": "POST",
+            "url": f"{ledger()}{path}",
+            "idempotency_header": "Idempotency-Key",
+            "lookup": {"url": f"{ledger()}{path}/{{key}}"},
+        },
         effect=effect,
         **content,
     )
