@@ -276,20 +276,23 @@ def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: b
     return min(candidates, key=lambda mention: _distance(mention, asking)).value
 
 
+MOVES_MONEY = frozenset(
+    stem(word) for word in "reverse wire owe owed overcharged compensate deduct return repay credit".split()
+)
+
+
 def asked_back_at(tokens: Sequence[Token], orders: Sequence[Mention]) -> list[int]:
-    """Where a sum stands beside `back` or `off`: money is wanted, whatever the verb."""
+    """Where a sum stands beside `back`, `off`, `too much` or a verb that moves money: it is wanted back."""
     taken = {mention.at for mention in orders}
-    around = [
-        (
-            mention,
-            [
-                token.stem
-                for token in [*tokens[max(0, mention.at - 3) : mention.at], *tokens[mention.end : mention.end + 3]]
-            ],
-        )
-        for mention in _sums(tokens)
-    ]
-    return [mention.at for mention, stems in around if mention.at not in taken and {"back", "off"} & set(stems)]
+    return [mention.at for mention in _sums(tokens) if mention.at not in taken and _wanted_back(tokens, mention)]
+
+
+def _wanted_back(tokens: Sequence[Token], mention: Mention) -> bool:
+    before = {token.stem for token in tokens[max(0, mention.at - 4) : mention.at]}
+    after = [token.stem for token in tokens[mention.end : mention.end + 4]]
+    return bool(
+        {"back", "off"} & {*before, *after} or before & MOVES_MONEY or cues.find("too much", tokens[mention.end :])
+    )
 
 
 def _distance(mention: Mention, asking: list[int]) -> int:

@@ -95,7 +95,7 @@ def read(text: str) -> Reading:
         _score(clause, address.span if address else None, len(orders))
     _score_sums(clauses, figures.asked_back_at(tokens, orders))
     _take_back(tokens, clauses)
-    wants_all, part = cues.any_of(vocabulary.FULL, tokens), _names_a_part(tokens)
+    wants_all, part = _wants_all(tokens), _names_a_part(tokens)
     amount = figures.stated_amount(tokens, orders, part=part)
     wishes = _wishes(text, clauses, orders, tokens)
     wishes = wishes or _by_default(clauses, tokens, orders)
@@ -503,6 +503,15 @@ def _without_story(found: list[tuple[Clause, Intent]]) -> list[tuple[Clause, Int
 
 
 # Money
+
+
+def _wants_all(tokens: Sequence[Token]) -> bool:
+    """`in full`, but not `not the whole order`, `20 percent` or `I paid the full price`."""
+    if any(token.kind == "percent" or token.stem == "percent" for token in tokens):
+        return False
+    if cues.any_of(["pay full price", "pay the full|total price"], tokens):
+        return False
+    return any(_unnegated(phrase, tokens) for phrase in vocabulary.FULL)
 
 
 def _names_a_part(tokens: Sequence[Token]) -> bool:
