@@ -1,7 +1,7 @@
 """A model server that plays the script it finds in the conversation; no state but counters.
 
-`python -m tests.scripted_model --port 0 --log FILE`. The newest user text that holds a script, as a JSON object anywhere
-in it, is played:
+`python -m tests.scripted_model --port 0 --log FILE`. The newest user text that holds a script,
+as a JSON object anywhere in it, is played:
 
     {"script": [turn, ...], "loop": false}          the same for everybody
     {"scripts": {"<part of a system prompt>": [turn, ...]}}     the first key found in the system prompt
