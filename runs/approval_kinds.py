@@ -24,8 +24,6 @@ from runs.states import StopReason
 from tools import registry
 from tools.values import ErrorKind, NeedsApproval, Refuse, Risk
 
-HANDOFF_KIND = "handoff"
-
 
 def register() -> None:
     for kind in (ToolCallKind(), QuestionKind(), RoutingKind(), HandoffKind(), BudgetKind()):
@@ -169,7 +167,7 @@ class RoutingKind(RunKind):
 
 
 class HandoffKind(RunKind):
-    name = HANDOFF_KIND
+    name = platform_tools.HANDOFF_KIND
     label = "Handoff"
     template = "runs/_request_handoff.html"
     verdicts = frozenset({verdicts.APPROVED, verdicts.MODIFIED, verdicts.REJECTED})

@@ -20,6 +20,7 @@ PROPOSE_HANDOFF = "propose_handoff"
 
 QUESTION_KIND = "question"
 ROUTING_KIND = "routing"
+HANDOFF_KIND = "handoff"
 
 # How often a run may be handed from agent to agent.
 HANDOFF_DEPTH = 5

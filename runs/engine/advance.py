@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator_site.core import events
 from runs import leases, lifecycle, states
-from runs.engine import asking, cancelling, limits, settling, turn
+from runs.engine import asking, cancelling, limits, proposing, settling, turn
 from runs.engine.offer import Offered, offer
 from runs.models import Dispatch, Handoff, Step, ToolCall
 from runs.states import StopReason
@@ -85,7 +85,8 @@ def _concluded(lease: Lease, view: View) -> Outcome | None:
     dispatch = view.dispatch
     with events.recording() as log:
         held = leases.hold(lease)
-        if handoff := Handoff.objects.filter(source=dispatch).first():
+        if handoff := Handoff.objects.filter(source=dispatch).select_related("target").first():
+            proposing.ask_handoff(log, held, handoff)
             message = f"It proposed that {handoff.target.slug} continues."
             lifecycle.end_dispatch(log, held, StopReason.HANDED_OFF, message, output=_last_text(view))
             return Ended(StopReason.HANDED_OFF)

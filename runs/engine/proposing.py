@@ -13,7 +13,8 @@ from orchestrator_site.core.ids import new_id
 from runs import lifecycle, states
 from runs.engine import binding, rulings
 from runs.engine.offer import Offered
-from runs.models import Dispatch, Step, ToolCall
+from runs.models import Dispatch, Handoff, Step, ToolCall
+from runs.platform_tools import HANDOFF_KIND
 from runs.values import ProposedCall
 from tools.registry import PLATFORM_VERSION
 from tools.values import Allow, Effect, ErrorKind, NeedsApproval, Refuse, Risk, Ruling
@@ -115,6 +116,35 @@ def ask_approval(
         actor=f"agent:{dispatch.manifest.agent.slug}",
     )
     lifecycle.move_call(log, dispatch.run_id, call, states.AWAITING_APPROVAL, request=request)
+
+
+def ask_handoff(log: Record, dispatch: Dispatch, handoff: Handoff) -> None:
+    """Open the request for a handoff as its proposer's part ends; before the yes nothing is dispatched."""
+    source, target = dispatch.manifest.agent.slug, handoff.target.slug
+    handoff.request = requests.ask(
+        log,
+        kind=HANDOFF_KIND,
+        run_id=dispatch.run_id,
+        dispatch_id=dispatch.pk,
+        title=f"Hand over from {source} to {target}?",
+        frozen={
+            "handoff": str(handoff.pk),
+            "source": source,
+            "target": target,
+            "reason": handoff.reason,
+            "task": handoff.task,
+            "artifacts": handoff.artifacts,
+            "preconditions": handoff.preconditions,
+            "confidence": handoff.confidence,
+        },
+        risk=Risk.MEDIUM,
+        reasons=["A person accepts every handoff."],
+        reasoning=handoff.reason,
+        requester_id=dispatch.run.owner_id,
+        deadline_seconds=settings.BATON_APPROVAL_SECONDS,
+        actor=f"agent:{source}",
+    )
+    handoff.save(update_fields=["request"])
 
 
 def _refused(log: Record, dispatch: Dispatch, call: ToolCall, sentence: str, kind: ErrorKind) -> None:

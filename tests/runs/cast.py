@@ -4,16 +4,19 @@ import json
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models.functions import Now
 
 from agents import manifests
 from agents.models import Manifest, ModelEntry
 from agents.values import GrantSpec, Limits, ManifestSpec
 from approvals import decisions
 from approvals.models import MAY_DECIDE, SESSION, ApprovalRequest
+from orchestrator_site.core import canonical, events
 from runs import carrier, intake
 from runs.models import Dispatch, Run, ToolCall
 from tests.runs.callables import ledger
@@ -150,3 +153,18 @@ def eventually(question: Callable[[], Any], *, within_seconds: float = 20) -> An
         assert time.monotonic() < ends_at, f"did not come true within {within_seconds} s"
         time.sleep(0.02)
     return answer
+
+
+def overdue(request: ApprovalRequest) -> ApprovalRequest:
+    """Its deadline passed an hour ago."""
+    ApprovalRequest.objects.filter(pk=request.pk).update(deadline_at=Now() - timedelta(hours=1))
+    return request
+
+
+def event_types(run: Run) -> list[str]:
+    return [event.type for event in events.of_run(run.pk)]
+
+
+def events_of(run: Run, type: str) -> list[dict[str, Any]]:
+    """What the run's events of one type say, in order."""
+    return [canonical.loads(event.data) for event in events.of_run(run.pk) if event.type == type]
