@@ -129,7 +129,7 @@ def test_a_slow_payment_is_made_before_it_answers(tmp_path):
         payments.post("/control", {"delay_seconds": 30})
         with socket.create_connection(payments.url.removeprefix("http://").split(":")) as line:
             line.sendall(
-                b'POST /refunds HTTP/1.1\r\nidempotency-key: k\r\ncontent-length: 34\r\n\r\n{"order_number": 1044, "amount":5}'
+                b'POST /refunds HTTP/1.1\r\nidempotency-key: k\r\ncontent-length: 34\r\n\r\n{"order_number": 1044, "amount":5}'  # noqa: E501  one request as it goes on the wire
             )
         while not payments.get("/ledger")["refunds"]:
             pass

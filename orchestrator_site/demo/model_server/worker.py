@@ -407,7 +407,7 @@ def _hand_off(desk: Desk) -> Reply | None:
     arguments = {
         "target": target,
         "reason": f"Money back is wanted on order {number}, which is {order['status']}; {prose.euros(order['refundable'])} is refundable.",
-        "task": f"Refund {amount:.2f} euros on order {number}. {QUOTE} “{desk.task.said}”",
+        "task": f"Refund {amount:.2f} euros on order {number}. {QUOTE} “{desk.task.said[:3000]}”",
         "preconditions": [f"Order {number} has at least {prose.euros(amount)} left to refund."],
         "confidence": 0.9 if desk.task.amount is not None or desk.task.complains else 0.75,
     }
