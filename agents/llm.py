@@ -23,6 +23,7 @@ from django.conf import settings
 
 from agents import deadlines
 from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, Usage
+from orchestrator_site.core.own_secrets import PLATFORM_OWN
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +92,10 @@ def _access(request: ModelRequest) -> _Access | ModelFailure:
     model = request.model
     if model.credential:
         name = model.credential.removeprefix("env:")
-        key = os.environ.get(name, "")
+        key = "" if name in PLATFORM_OWN else os.environ.get(name, "")
         problem = f"The environment variable {name}, which holds the key of the model {model.name!r}, is not set."
+        if name in PLATFORM_OWN:
+            problem = f"{name} is the platform's own secret and goes to no model that names it."
     elif model.endpoint and model.endpoint.rstrip("/") != (settings.ANTHROPIC_BASE_URL or "").rstrip("/"):
         key = ""
         problem = f"The model {model.name!r} has an endpoint of its own and needs a credential of its own (env:NAME)."

@@ -39,7 +39,8 @@ def seed(*, payments_url: str, model_url: str) -> None:
             Tool.objects.filter(pk=version.tool_id).update(confirmation=tool.confirmation)
     for model in [desk.demo_model(model_url), *desk.claude_models()]:
         keep_model(model)
-    for agent in desk.agents(model_chain()):
+    # Whoever may be handed to comes before those who name it.
+    for agent in sorted(desk.agents(model_chain()), key=lambda each: len(each.manifest.handoff_targets)):
         publish(agent.slug, agent.manifest)
 
 

@@ -42,7 +42,7 @@ def _expand(log: Record, run: Run, source: Dispatch, routes: Sequence[Route]) ->
 
 def ordered(routes: Sequence[Route]) -> list[Route]:
     """Call order, except where an ordering rule says that one agent comes before another."""
-    rules = {(rule.before, rule.after) for rule in roster.current().rules}
+    rules = {(rule.before, rule.after) for rule in roster.current(min_epoch=roster.database_epoch()).rules}
     remaining, placed = sorted(routes, key=lambda route: route.number), []
     while remaining:
         slugs = [route.agent.slug for route in remaining]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator_site.core.own_secrets import PLATFORM_OWN
+
 REFERENCE = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9-]* )?env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
-# The platform's own keys are no tool's to send.
-PLATFORM_OWN = frozenset({"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "ANTHROPIC_API_KEY"})
 
 
 class SecretMissing(Exception):
