@@ -5,8 +5,8 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from decimal import ROUND_UP, Decimal
 
 from django.conf import settings
 from django.db import connection
@@ -29,6 +29,8 @@ BUDGET_KIND = "budget"
 # Failed tries of one model before the next in the chain is asked.
 TRIES_PER_MODEL = 4
 LONGEST_BACKOFF_SECONDS = 60
+# A server that names a later moment is asked again after this long.
+LONGEST_RETRY_AFTER_SECONDS = 24 * 3600
 # What the provider adds to a request on its own account, in tokens, and what a short request costs at least.
 PROVIDER_OVERHEAD_TOKENS = 1000
 LIVE_TEXT_SECONDS = 0.1
@@ -110,6 +112,7 @@ def reserve(lease: Lease, number: int, request: ModelRequest, input_bound: int) 
 def _ask_top_up(log: Record, dispatch: Dispatch, scope: Scope, amount: Decimal) -> Waiting:
     whose = "this run" if scope == Scope.RUN else f"the agent {dispatch.manifest.agent.slug}"
     more = max(amount, dispatch.cost_cap_usd if scope == Scope.DISPATCH else dispatch.run.account.cap_usd)
+    more = more.quantize(Decimal("0.01"), ROUND_UP)
     requests.ask(
         log,
         kind=BUDGET_KIND,
@@ -126,10 +129,9 @@ def _ask_top_up(log: Record, dispatch: Dispatch, scope: Scope, amount: Decimal) 
 
 
 def wait(log: Record, dispatch: Dispatch, on: str, *, due_at: dt.datetime | None = None) -> Waiting:
-    """Give the lease back and wait."""
-    lifecycle.move_dispatch(
-        log, dispatch, states.WAITING, waiting_on=on[:300], due_at=due_at, **leases.given_back(dispatch)
-    )
+    """Give the lease back and wait. Whoever gets here ended no worker: the claim does not count for quarantine."""
+    given_back = leases.given_back(dispatch) | {"claims_without_progress": 0}
+    lifecycle.move_dispatch(log, dispatch, states.WAITING, waiting_on=on[:300], due_at=due_at, **given_back)
     return Waiting(on)
 
 
@@ -182,12 +184,13 @@ def record(lease: Lease, asked: Asked, answer: ModelReply | ModelFailure, offere
 
 def _answered(log: Record, dispatch: Dispatch, asked: Asked, reply: ModelReply, offered: dict[str, Offered]) -> Outcome:
     cost = pricing.cost_usd(asked.request.model, reply.usage)
+    reply = replace(reply, content=turn.storable(reply.content), stop_reason=turn.storable(reply.stop_reason)[:40])
     lifecycle.move_step(
         log,
         dispatch,
         asked.step,
         states.ANSWERED,
-        reply=json.dumps(list(reply.content), ensure_ascii=False, separators=(",", ":")),
+        reply=json.dumps(reply.content, ensure_ascii=False, separators=(",", ":")),
         stop_reason=reply.stop_reason,
         cost_usd=cost,
         **vars(reply.usage),
@@ -246,7 +249,8 @@ def _after_failure(log: Record, dispatch: Dispatch, failure: ModelFailure) -> Ou
     if failure.kind == FailureKind.NEXT_MODEL:
         return Continue()
     failed = failed_since_last_answer(list(dispatch.steps.order_by("number")))
-    delay = failure.retry_after_seconds or min(2 ** len(failed), LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
+    asked_to_wait = min(failure.retry_after_seconds or 0, LONGEST_RETRY_AFTER_SECONDS)
+    delay = asked_to_wait or min(2 ** len(failed), LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
     return wait(
         log,
         dispatch,

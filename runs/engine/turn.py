@@ -1,11 +1,14 @@
 """A model's reply -> the next step. Pure: no query, no clock. Every stop reason, known or not, has an outcome."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agents.values import ModelReply
 from runs.states import StopReason
 from runs.values import AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedCall
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 _CUT_OFF = {
     "max_tokens": GiveUp(StopReason.MAX_TOKENS, "The model's answer was cut off at its output limit."),
@@ -32,6 +35,18 @@ def next_step(reply: ModelReply) -> NextStep:
     if reply.stop_reason in ("end_turn", "stop_sequence"):
         return Finish(text(reply))
     return GiveUp(StopReason.MODEL_FAILED, f"The model stopped for a reason not known here: {reply.stop_reason!r}.")
+
+
+def storable(value: Any) -> Any:
+    """A reply's content without what no row can keep: NUL and half characters become U+FFFD."""
+    match value:
+        case str():
+            return UNSTORABLE.sub("\ufffd", value)
+        case Mapping():
+            return {storable(name): storable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [storable(inner) for inner in value]
+    return value
 
 
 def text(reply: ModelReply) -> str:

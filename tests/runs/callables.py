@@ -1,7 +1,9 @@
 """Callables for the tests, registered in this process and, by BATON_CALLABLES, in the workers the tests start."""
 
 import json
+import math
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +22,31 @@ def echo(**arguments: Any) -> Any:
 @callables.register("tests.raise")
 def raise_error(**arguments: Any) -> Any:
     raise RuntimeError("the cupboard is bare")
+
+
+@callables.register("tests.bytes")
+def give_bytes(**arguments: Any) -> Any:
+    return b"\x00\xff"
+
+
+@callables.register("tests.nan")
+def nan(**arguments: Any) -> Any:
+    return {"ratio": math.nan}
+
+
+@callables.register("tests.nul")
+def nul(**arguments: Any) -> Any:
+    return "before\x00after"
+
+
+meeting = threading.Barrier(2)
+
+
+@callables.register("tests.meet", trusted=True)
+def meet(**arguments: Any) -> Any:
+    """Returns only when two calls are under way at once."""
+    meeting.wait(timeout=10)
+    return "met"
 
 
 @callables.register("tests.hang")

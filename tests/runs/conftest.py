@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from tests.model_fixtures import Process, ScriptedModel, running
-from tests.runs import callables, cast  # noqa: F401  (registers the callables)
+from tests.runs import callables, cast
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,7 @@ def ledger() -> Iterator[Process]:
 
 @pytest.fixture
 def model(db: None, scripted_model: ScriptedModel) -> ScriptedModel:
+    scripted_model.reset()
     cast.model(scripted_model.url)
     return scripted_model
 
