@@ -107,7 +107,8 @@ def apply(asked: PlatformCall, arguments: Mapping[str, Any]) -> PlatformAnswer:
 
 def ask_human(asked: PlatformCall, arguments: Mapping[str, Any]) -> PlatformAnswer:
     """The first question goes to who made the request. A router that is still unsure gets a person to route instead."""
-    asked_before = asked.dispatch.calls.filter(tool=ASK_HUMAN).exclude(pk=asked.call.pk).exists()
+    others = asked.dispatch.calls.filter(tool=ASK_HUMAN).exclude(pk=asked.call.pk)
+    asked_before = others.filter(request__isnull=False).exists()
     if asked_before and asked.manifest.kind == AgentKind.ROUTER:
         return _person_routes(asked, arguments)
     frozen = {
@@ -120,7 +121,7 @@ def ask_human(asked: PlatformCall, arguments: Mapping[str, Any]) -> PlatformAnsw
 
 def _person_routes(asked: PlatformCall, arguments: Mapping[str, Any]) -> AskPerson:
     own = asked.dispatch.manifest.agent.slug
-    candidates = [slug for slug in sorted(roster.current().entries) if slug != own]
+    candidates = [slug for slug in sorted(roster.current(min_epoch=roster.database_epoch()).entries) if slug != own]
     frozen = {
         "call": str(asked.call.pk),
         "request": asked.dispatch.run.input,

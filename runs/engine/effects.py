@@ -93,14 +93,14 @@ def _intend(
 ) -> Intent | None:
     current = _at_its_version(call, offered)
     ruling = rulings.rule(current, call.arguments, facts, call.tool)
-    if stop := _why_not_today(call, ruling):
-        _refuse(log, dispatch, call, *stop)
+    if stop := why_not_today(call, ruling):
+        refuse(log, dispatch, call, *stop)
         return None
     if isinstance(ruling, NeedsApproval) and call.request is None:
         return _ask_after_all(log, dispatch, call, ruling, current)
     assert current is not None
     attempt = _attempt(dispatch, call, current)
-    if call.request is not None and not _may_use_approval(log, dispatch, call, current.spec, attempt):
+    if call.request is not None and not may_use_approval(log, dispatch, call, attempt.digest):
         return None
     attempt.save(force_insert=True)
     lifecycle.move_call(log, dispatch.run_id, call, states.EXECUTING)
@@ -115,7 +115,7 @@ def _at_its_version(call: ToolCall, offered: Offered | None) -> Offered | None:
     return Offered(registry.version_spec(call.tool_version_id), offered.grant)
 
 
-def _why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | None:
+def why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | None:
     """Today's ruling is worse than the one the call was let through with: then it does not run."""
     if isinstance(ruling, Refuse):
         return ErrorKind(ruling.kind), rulings.sentence(ruling)
@@ -144,7 +144,7 @@ def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered) -> Attempt:
         number=number,
         fence=dispatch.fence,
         idempotency_key=call.idempotency_key,
-        digest=_digest_from_rows(dispatch, call, offered.spec),
+        digest=digest_from_rows(dispatch, call, offered.spec),
         endpoint=binding.target(offered.spec, arguments)[:500],
         worker=dispatch.lease_owner,
         processes=executors.process_identities(),
@@ -152,37 +152,40 @@ def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered) -> Attempt:
     )
 
 
-def _digest_from_rows(dispatch: Dispatch, call: ToolCall, spec: ToolSpec) -> str:
+def digest_from_rows(dispatch: Dispatch, call: ToolCall, spec: ToolSpec) -> str:
     """The digest of what is about to run, made anew from the rows and never copied from the request."""
     ruled = canonical.loads(call.ruling)
     policy = ruled["facts"]["policy"]
     return binding.digest(binding.frozen(dispatch, spec, call, call.arguments, call.risk, policy))
 
 
-def _may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, spec: ToolSpec, attempt: Attempt) -> bool:
-    """Use the approval up for this call; a repeated send of the same call rides on the same approval."""
+def may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, digest: str) -> bool:
+    """Use the approval up for this call; a repeated send of the same call rides on the same approval.
+
+    `digest` is of what is about to run. Where the approval permits something else, the call is refused.
+    """
     request = call.request
     assert request is not None
     try:
-        if request.consumed_by_attempt == str(call.pk) and request.effective_digest == attempt.digest:
+        if request.consumed_by_attempt == str(call.pk) and request.effective_digest == digest:
             return True
-        requests.consume(request.pk, attempt.digest, call.pk)
+        requests.consume(request.pk, digest, call.pk)
     except NotConsumable as error:
         log.run(
             dispatch.run_id,
             "approval_binding_refused",
             call=str(call.pk),
             request=str(request.pk),
-            digest=attempt.digest,
+            digest=digest,
             approved_digest=request.effective_digest,
             why=str(error),
         )
-        _refuse(log, dispatch, call, ErrorKind.NOT_GRANTED, f"Refused: {error}")
+        refuse(log, dispatch, call, ErrorKind.NOT_GRANTED, f"Refused: {error}")
         return False
     return True
 
 
-def _refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sentence: str) -> None:
+def refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sentence: str) -> None:
     lifecycle.move_call(log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=kind)
 
 

@@ -10,7 +10,7 @@ from approvals import requests
 from orchestrator_site.core import canonical, events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
-from runs.engine import effects
+from runs.engine import effects, rulings
 from runs.engine.offer import Offered
 from runs.models import Dispatch, ToolCall
 from runs.platform_tools import PlatformCall, apply
@@ -36,7 +36,7 @@ def settle(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offere
     if following is None or following.status != states.READY:
         return False
     if _is_platform(following, offered):
-        _answer_platform(lease, following)
+        _answer_platform(lease, following, offered[following.tool])
     else:
         _execute(lease, [following], offered)
     return True
@@ -61,11 +61,13 @@ def _execute(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offe
         effects.record(lease, list(zip(intents, results, strict=True)))
 
 
-def _answer_platform(lease: Lease, call: ToolCall) -> None:
+def _answer_platform(lease: Lease, call: ToolCall, offered: Offered) -> None:
     """One transaction: rule again, apply, and record what it answered."""
     with events.recording() as log:
         dispatch = leases.hold(lease)
         locked = ToolCall.objects.select_for_update().get(pk=call.pk)
+        if not _may_still(log, dispatch, locked, offered):
+            return
         asked = PlatformCall(locked, dispatch, dispatch.manifest.spec())
         match apply(asked, canonical.loads(locked.arguments)):
             case Answer(content):
@@ -74,6 +76,17 @@ def _answer_platform(lease: Lease, call: ToolCall) -> None:
                 _end(log, dispatch, locked, ToolResult(sentence, ErrorKind.RAISED))
             case AskPerson() as question:
                 _ask(log, dispatch, locked, question)
+
+
+def _may_still(log: Record, dispatch: Dispatch, call: ToolCall, offered: Offered) -> bool:
+    """As an intent asks: today's ruling, and what a person approved. The call is refused where it may not."""
+    ruling = rulings.rule(offered, call.arguments, rulings.gather(dispatch, []), call.tool)
+    if stop := effects.why_not_today(call, ruling):
+        effects.refuse(log, dispatch, call, *stop)
+        return False
+    if call.request is None:
+        return True
+    return effects.may_use_approval(log, dispatch, call, effects.digest_from_rows(dispatch, call, offered.spec))
 
 
 def _end(log: Record, dispatch: Dispatch, call: ToolCall, result: ToolResult) -> None:

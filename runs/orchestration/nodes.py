@@ -25,11 +25,11 @@ def add(
     depth: int = 0,
     briefing: str = "",
 ) -> Dispatch:
-    """A node that pins the agent's published manifest; blocked while a parent is at work, else queued and rung for."""
+    """A node that pins the agent's published manifest; blocked when it has parents, else queued and rung for."""
     manifest = agent.published
     assert manifest is not None
     number = run.dispatches.count() + 1
-    blocked = any(not is_complete(parent) for parent in parents)
+    blocked = bool(parents)  # `unblock` starts it, with references, or skips it when a parent failed
     node = Dispatch.objects.create(
         run=run,
         manifest=manifest,
