@@ -1,3 +1,4 @@
+import logging
 import threading
 from typing import Any
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, port: int, workers: int, exit: bool, **options: Any) -> None:
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # the story's own requests are no news
         worlds: list[world.World] = []
         try:
             with Platform(port=port, workers=workers, before_web=lambda each: worlds.append(world.start(each))) as platform:
