@@ -181,22 +181,40 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "PAGE_SIZE": 50,
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "orchestrator_site.core.tokens.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["orchestrator_site.core.permissions.MayAccess"],
+    "DEFAULT_PARSER_CLASSES": ["orchestrator_site.core.parsers.JsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "orchestrator_site.core.schema.BatonSchema",
+    "DEFAULT_PAGINATION_CLASS": "orchestrator_site.core.api.Page",
+    "EXCEPTION_HANDLER": "orchestrator_site.core.problems.handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Baton",
-    "DESCRIPTION": "A control plane for AI agents: agents propose, people dispose.",
+    "DESCRIPTION": "A control plane for AI agents: agents propose, people dispose.\n\n"
+    "Errors are RFC 9457 problem documents; an unknown field is a 400; what you may not see is a 404.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "Risk": "tools.values.Risk",
+        "RunStatus": "runs.states.RUN.choices",
+        "DispatchStatus": "runs.states.DISPATCH.choices",
+        "StepStatus": "runs.states.STEP.choices",
+        "CallStatus": "runs.states.TOOL_CALL.choices",
+        "AttemptStatus": "runs.states.ATTEMPT.choices",
+        "HandoffStatus": "runs.states.HANDOFF.choices",
+        "ApprovalStatus": "approvals.states.REQUEST.choices",
+    },
 }
 UNFOLD = {"SITE_TITLE": "Baton", "SITE_HEADER": "Baton", "SITE_SYMBOL": "conversion_path"}
 

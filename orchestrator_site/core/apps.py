@@ -4,3 +4,8 @@ from django.apps import AppConfig
 class CoreConfig(AppConfig):
     name = "orchestrator_site.core"
     label = "core"
+
+    def ready(self) -> None:
+        from orchestrator_site.core import roles
+
+        roles.connect()

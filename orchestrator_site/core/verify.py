@@ -20,7 +20,8 @@ class Fault:
 
 
 def chain(name: str) -> Fault | None:
-    """None when every row, and the head, is as it was written."""
+    """None when every row, and the head, is as it was written. Others may append while it is read."""
+    head = ChainHead.objects.filter(chain=name).first()
     previous, seq = "", 0
     for event in Event.objects.filter(chain=name).order_by("seq").iterator(chunk_size=2000):
         seq += 1
@@ -31,20 +32,21 @@ def chain(name: str) -> Fault | None:
         written = link_hash(previous, name, seq, event.type, event.actor, event.at, event.data)
         if written != event.hash:
             return Fault(name, seq, "its content is not what was hashed: edited")
+        if head is not None and head.seq == seq and head.hash != event.hash:
+            return Fault(name, seq, "the head holds another hash: the chain was restamped")
         previous = event.hash
-    return _head_fault(name, seq, previous)
+    return _end_fault(name, seq, head)
 
 
-def _head_fault(name: str, seq: int, last_hash: str) -> Fault | None:
+def _end_fault(name: str, seq: int, before: ChainHead | None) -> Fault | None:
+    """`before` is the head from before the rows were read: they reach it, and a head of today reaches them."""
+    if before is not None and before.seq > seq:
+        return Fault(name, seq + 1, f"the head knows {before.seq} rows and only {seq} are here: cut off")
     head = ChainHead.objects.filter(chain=name).first()
     if head is None:
         return Fault(name, seq, "the chain has no head") if seq else None
-    if head.seq > seq:
-        return Fault(name, seq + 1, f"the head knows {head.seq} rows and only {seq} are here: cut off")
     if head.seq < seq:
         return Fault(name, head.seq + 1, f"the head knows {head.seq} rows and {seq} are here: added outside")
-    if head.hash != last_hash:
-        return Fault(name, seq, "the head holds another hash: the chain was restamped")
     return None
 
 

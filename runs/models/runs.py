@@ -6,8 +6,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce, Now
 
+from approvals.models import APPROVER, MAY_DECIDE, ApprovalRequest
 from orchestrator_site.core.ids import new_id
 from runs import states
+
+# Whoever holds it sees every run; one's own are seen without it.
+MAY_VIEW = "runs.view_run"
 
 MONEY = {"max_digits": 18, "decimal_places": 9}
 
@@ -29,6 +33,18 @@ class RunQuerySet(models.QuerySet):
 
     def owned_by(self, user) -> "RunQuerySet":
         return self.filter(owner=user)
+
+    def visible_to(self, user) -> "RunQuerySet":
+        """All of them for who may view runs; for approvers those that ask an approver something; and one's own."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        if user.has_perm(MAY_VIEW):
+            return self.all()
+        seen = models.Q(owner=user)
+        if user.has_perm(MAY_DECIDE):
+            asked = ApprovalRequest.objects.filter(run_id=models.OuterRef("pk"), addressed_to=APPROVER)
+            seen |= models.Q(models.Exists(asked))
+        return self.filter(seen)
 
     def with_cost(self) -> "RunQuerySet":
         """Adds `cost_usd` and `tokens`, the sums over the dispatches."""
@@ -69,6 +85,11 @@ class Run(models.Model):
             ),
         ]
         ordering = ["-created_at"]
+        permissions = [
+            ("start_run", "Can start runs"),
+            ("cancel_run", "Can cancel the runs they see"),
+            ("resolve_uncertain", "Can say what came of a call in doubt"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.input[:60]}"

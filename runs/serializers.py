@@ -1,0 +1,380 @@
+"""The shapes of the runs' API. Money is US dollars, as decimal text; times are UTC."""
+
+from collections import Counter
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from approvals.models import ApprovalRequest
+from orchestrator_site.core import canonical
+from orchestrator_site.core.models import Event
+from orchestrator_site.core.serializers import PageQuery, Strict
+from runs import states, uncertain
+from runs.intake import INPUT_LIMIT
+from runs.models import Account, Artifact, Attempt, Dispatch, Handoff, Run, Step, ToolCall
+
+JSON = {"type": "object", "additionalProperties": {}}
+
+
+# -- what is posted and asked ------------------------------------------------------------------------------------
+class RunQuery(PageQuery):
+    status = serializers.ChoiceField(required=False, choices=states.RUN.choices())
+    agent = serializers.SlugField(required=False, help_text="Runs that name this agent.")
+    conversation = serializers.UUIDField(required=False)
+
+
+class StartBody(Strict):
+    input = serializers.CharField(trim_whitespace=False, max_length=INPUT_LIMIT, help_text="What is to be done.")
+    agent = serializers.SlugField(
+        required=False, allow_null=True, help_text="Who does it; the router decides when left out."
+    )
+    conversation = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="An earlier run's conversation: its requests and answers are read again.",
+    )
+    metadata = serializers.DictField(required=False, help_text="Labels and ids of yours, up to 10,000 bytes.")
+    budget_usd = serializers.DecimalField(
+        required=False, allow_null=True, max_digits=18, decimal_places=9, help_text="A cap for the whole run."
+    )
+
+
+class EventQuery(Strict):
+    after = serializers.IntegerField(required=False, default=0, min_value=0, max_value=2**63 - 1)
+    limit = serializers.IntegerField(required=False, default=200, min_value=1, max_value=1000)
+
+
+class AnswerBody(Strict):
+    answer = serializers.CharField(max_length=20_000)
+    request = serializers.UUIDField(required=False, help_text="Which question, where the run has more than one open.")
+
+
+class ResolveBody(Strict):
+    finding = serializers.ChoiceField(
+        choices=[finding.value for finding in uncertain.Finding],
+        help_text="`happened`: with its result; `repeat`: it did not, run it again; `abandon`: go on without knowing.",
+    )
+    result = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=64_000,
+        help_text="What the call brought; the agent reads it.",
+    )
+    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=4_000)
+    attests_dead = serializers.BooleanField(
+        required=False, default=False, help_text="You know that the old attempt is not at work any more."
+    )
+
+
+# -- what is answered --------------------------------------------------------------------------------------------
+class RunSerializer(serializers.ModelSerializer):
+    """A run in a list; `cost_usd` and `tokens` are set by whoever lists."""
+
+    agent = serializers.CharField(source="agent.slug", default=None, allow_null=True)
+    owner = serializers.CharField(source="owner.username")
+    conversation = serializers.UUIDField(source="conversation_id", allow_null=True)
+    metadata = serializers.DictField()
+    cost_usd = serializers.DecimalField(max_digits=18, decimal_places=9)
+    tokens = serializers.IntegerField()
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "status",
+            "stop_reason",
+            "waiting_on",
+            "input",
+            "output",
+            "agent",
+            "owner",
+            "source",
+            "conversation",
+            "metadata",
+            "cost_usd",
+            "tokens",
+            "cancel_requested_at",
+            "created_at",
+            "finished_at",
+        ]
+
+
+class AccountSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Account
+        fields = ["cap_usd", "spent_usd", "reserved_usd"]
+
+
+class DispatchSerializer(serializers.ModelSerializer):
+    """One agent's part. Expects `steps`, `calls` and `edges_in` prefetched."""
+
+    agent = serializers.CharField(source="manifest.agent.slug")
+    manifest = serializers.IntegerField(source="manifest.number", help_text="The version it works by, pinned.")
+    parents = serializers.SerializerMethodField(help_text="Dispatches it waits for.")
+    steps = serializers.SerializerMethodField(help_text="How many model calls it made.")
+    calls = serializers.SerializerMethodField(help_text="How many tool calls, by status.")
+
+    class Meta:
+        model = Dispatch
+        fields = [
+            "id",
+            "number",
+            "agent",
+            "manifest",
+            "origin",
+            "parents",
+            "task",
+            "status",
+            "stop_reason",
+            "message",
+            "output",
+            "waiting_on",
+            "due_at",
+            "steps",
+            "calls",
+            "iterations",
+            "tokens",
+            "cost_usd",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+
+    def get_parents(self, dispatch: Dispatch) -> list[str]:
+        return [str(edge.parent_id) for edge in dispatch.edges_in.all()]
+
+    def get_steps(self, dispatch: Dispatch) -> int:
+        return len(dispatch.steps.all())
+
+    def get_calls(self, dispatch: Dispatch) -> dict[str, int]:
+        return dict(Counter(call.status for call in dispatch.calls.all()))
+
+
+class QuestionSerializer(serializers.Serializer):
+    """What the run asks the person who started it; answered by POST answer/."""
+
+    request = serializers.UUIDField(source="pk")
+    question = serializers.CharField(source="title")
+    candidates = serializers.SerializerMethodField()
+    asked_at = serializers.DateTimeField(source="created_at")
+    deadline_at = serializers.DateTimeField()
+
+    def get_candidates(self, request: ApprovalRequest) -> list[str]:
+        return list(request.content.get("candidates", []))
+
+    def to_representation(self, request: ApprovalRequest) -> dict[str, Any]:
+        return super().to_representation(request) | {"question": request.content.get("question", request.title)}
+
+
+class ArtifactSerializer(serializers.ModelSerializer):
+    reference = serializers.CharField(help_text="What agents pass to each other.")
+    run = serializers.UUIDField(source="run_id")
+    dispatch = serializers.UUIDField(source="dispatch_id", allow_null=True)
+    sha256 = serializers.CharField(source="blob_id")
+
+    class Meta:
+        model = Artifact
+        fields = ["id", "reference", "run", "dispatch", "name", "media_type", "size", "sha256", "created_at"]
+
+
+class RunDetailSerializer(RunSerializer):
+    budget = AccountSerializer(source="account", default=None, allow_null=True)
+    dispatches = DispatchSerializer(many=True)
+    artifacts = ArtifactSerializer(many=True)
+    question = QuestionSerializer(allow_null=True, help_text="The oldest open one.")
+    open_requests = serializers.ListField(
+        child=serializers.UUIDField(), help_text="Approval requests a person has to decide."
+    )
+
+    class Meta(RunSerializer.Meta):
+        fields = [*RunSerializer.Meta.fields, "budget", "question", "open_requests", "dispatches", "artifacts"]
+
+
+class EventSerializer(serializers.ModelSerializer):
+    data = serializers.SerializerMethodField()  # type: ignore[assignment]
+
+    class Meta:
+        model = Event
+        fields = ["seq", "type", "at", "actor", "data", "previous_hash", "hash"]
+
+    @extend_schema_field(JSON)
+    def get_data(self, event: Event) -> Any:
+        return canonical.loads(event.data)
+
+
+class EventsSerializer(serializers.Serializer):
+    events = EventSerializer(many=True)
+    after = serializers.IntegerField(help_text="Ask for what comes after this.")
+    more = serializers.BooleanField(help_text="Whether there is more already.")
+
+
+class FaultSerializer(serializers.Serializer):
+    """The first row that is not as it was written."""
+
+    seq = serializers.IntegerField()
+    detail = serializers.CharField(source="sentence")
+
+    class Meta:
+        ref_name = "ChainFault"
+
+
+class AuditSerializer(serializers.Serializer):
+    chain = serializers.CharField()
+    verified = serializers.BooleanField()
+    rows = serializers.IntegerField()
+    head = serializers.CharField(help_text="The hash of the newest row, by the chain's head.")
+    fault = FaultSerializer(allow_null=True)
+
+
+# -- the trace ---------------------------------------------------------------------------------------------------
+class AttemptSerializer(serializers.ModelSerializer):
+    """One send of a call, as written before it was sent."""
+
+    class Meta:
+        model = Attempt
+        fields = [
+            "number",
+            "status",
+            "endpoint",
+            "idempotency_key",
+            "digest",
+            "error_kind",
+            "result",
+            "late_evidence",
+            "sent_at",
+            "deadline_at",
+            "ended_at",
+        ]
+
+
+class CallSerializer(serializers.ModelSerializer):
+    arguments = serializers.SerializerMethodField()
+    request = serializers.UUIDField(
+        source="request_id", allow_null=True, help_text="The approval it waits or waited for."
+    )
+    attempts = AttemptSerializer(many=True)
+
+    class Meta:
+        model = ToolCall
+        fields = [
+            "id",
+            "tool",
+            "arguments",
+            "effect",
+            "risk",
+            "status",
+            "request",
+            "error_kind",
+            "result",
+            "created_at",
+            "ended_at",
+            "attempts",
+        ]
+
+    @extend_schema_field(JSON)
+    def get_arguments(self, call: ToolCall) -> Any:
+        return canonical.loads(call.arguments)
+
+
+class StepSerializer(serializers.ModelSerializer):
+    calls = CallSerializer(many=True)
+
+    class Meta:
+        model = Step
+        fields = [
+            "number",
+            "status",
+            "model",
+            "stop_reason",
+            "failure",
+            "error",
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "cost_usd",
+            "cost_estimated",
+            "asked_at",
+            "ended_at",
+            "calls",
+        ]
+
+
+class TracedDispatchSerializer(DispatchSerializer):
+    steps = StepSerializer(many=True)  # type: ignore[assignment]
+
+    class Meta(DispatchSerializer.Meta):
+        fields = [name for name in DispatchSerializer.Meta.fields if name not in ("task", "output", "calls")]
+
+
+class TraceSerializer(serializers.Serializer):
+    """Dispatches, their model calls, the tool calls of each, and every send of those."""
+
+    run = serializers.UUIDField(source="pk")
+    status = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    cost_usd = serializers.DecimalField(max_digits=18, decimal_places=9)
+    tokens = serializers.IntegerField()
+    dispatches = TracedDispatchSerializer(many=True)
+
+
+# -- calls in doubt, handoffs ------------------------------------------------------------------------------------
+class UncertainCallSerializer(CallSerializer):
+    """A call nobody knows the end of. `may_repeat`: every process of its old attempts was seen to be gone."""
+
+    run = serializers.UUIDField(source="dispatch.run_id")
+    dispatch = serializers.UUIDField(source="dispatch_id")
+    agent = serializers.CharField(source="dispatch.manifest.agent.slug")
+    may_repeat = serializers.SerializerMethodField()
+
+    class Meta(CallSerializer.Meta):
+        fields = ["run", "dispatch", "agent", "may_repeat", *CallSerializer.Meta.fields]
+
+    def get_may_repeat(self, call: ToolCall) -> bool:
+        return call.status == states.UNCERTAIN and uncertain.may_repeat(call)
+
+
+class HandoffSerializer(serializers.ModelSerializer):
+    run = serializers.UUIDField(source="source.run_id")
+    source = serializers.UUIDField(  # type: ignore[assignment]
+        source="source_id", help_text="The dispatch that proposed it."
+    )
+    source_agent = serializers.CharField(source="source.manifest.agent.slug")
+    target = serializers.CharField(source="target.slug")
+    artifacts = serializers.ListField(child=serializers.CharField())
+    preconditions = serializers.ListField(child=serializers.CharField())
+    request = serializers.UUIDField(
+        source="request_id", allow_null=True, help_text="The approval request that decides it."
+    )
+    continued_by = serializers.UUIDField(source="continued_by_id", allow_null=True)
+
+    class Meta:
+        model = Handoff
+        fields = [
+            "id",
+            "run",
+            "source",
+            "source_agent",
+            "target",
+            "status",
+            "reason",
+            "task",
+            "artifacts",
+            "preconditions",
+            "confidence",
+            "request",
+            "continued_by",
+            "created_at",
+        ]
+
+
+class HandoffQuery(PageQuery):
+    status = serializers.ChoiceField(required=False, choices=states.HANDOFF.choices())
+    run = serializers.UUIDField(required=False)
+
+
+class UncertainQuery(PageQuery):
+    run = serializers.UUIDField(required=False)
