@@ -1,14 +1,23 @@
 from django.contrib import admin
-from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+from orchestrator_site import views
+from runs.stream import stream
 
 
-def live(request: HttpRequest) -> JsonResponse:
-    """This process answers; it says nothing about the services behind it."""
-    return JsonResponse({"status": "live"})
-
+web = [
+    path("", views.home, name="home"),
+    path("ops/", views.ops, name="ops"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
+    path("", include("runs.urls")),
+    path("", include("approvals.urls")),
+]
 
 urlpatterns = [
-    path("api/v1/health/live/", live, name="health-live"),
+    path("api/v1/runs/<uuid:run_id>/stream/", stream, name="run-stream"),
+    path("api/v1/", include("orchestrator_site.api_urls")),
     path("admin/", admin.site.urls),
+    *web,
 ]

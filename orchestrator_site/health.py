@@ -1,0 +1,115 @@
+"""The state of the installation, as the health page shows it."""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import redis
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models.functions import Now
+
+from agents import roster
+from agents.models import WorkerRoster
+from orchestrator_site.core.clock import database_now
+from orchestrator_site.core.models import ChainHead, Observation
+from runs import states
+from runs.models import Dispatch, ToolCall
+
+# A listener says every few seconds that it is there.
+SILENT_AFTER_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Reached:
+    """`milliseconds` is None when the service did not answer; `why` then says what happened."""
+
+    name: str
+    milliseconds: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Worker:
+    row: WorkerRoster
+    behind: int
+    silent_seconds: float
+
+    @property
+    def is_silent(self) -> bool:
+        return self.silent_seconds > SILENT_AFTER_SECONDS
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def services() -> list[Reached]:
+    return [_reach("PostgreSQL", _ask_database, DatabaseError), _reach("Redis", _redis().ping, redis.RedisError)]
+
+
+def _reach(name: str, ask, failure: type[Exception]) -> Reached:
+    began = time.perf_counter()
+    try:
+        ask()
+    except failure as error:
+        return Reached(name, None, f"{type(error).__name__}: {error}".strip())
+    return Reached(name, (time.perf_counter() - began) * 1000)
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def workers(epoch: int) -> list[Worker]:
+    """Every process that serves a roster, by its own word, with how far it is behind."""
+    now = database_now()
+    return [
+        Worker(row, max(0, epoch - row.epoch), (now - row.seen_at).total_seconds())
+        for row in WorkerRoster.objects.order_by("-seen_at")[:100]
+    ]
+
+
+def queue() -> dict[str, object]:
+    """Open dispatches by status, the longest queued, and leases that have run out."""
+    return Dispatch.objects.open().aggregate(
+        **{status: Count("pk", filter=Q(status=status)) for status in sorted(states.DISPATCH.open)},
+        oldest_queued=Min("rung_at", filter=Q(status=states.QUEUED)),
+        oldest_waiting=Min("created_at", filter=Q(status=states.WAITING)),
+        leases_out=Count("pk", filter=Q(lease_until__lt=Now())),
+    )
+
+
+def failing_observers() -> list[dict[str, object]]:
+    """By observer: how many events it failed on, how many it was given up on, and its newest error."""
+    failing = Observation.objects.filter(failures__gt=0).values("observer")
+    counted = failing.annotate(events=Count("pk"), given_up=Count("pk", filter=Q(given_up=True)), newest=Max("pk"))
+    rows = list(counted.order_by("observer"))
+    errors = dict(Observation.objects.filter(pk__in=[row["newest"] for row in rows]).values_list("pk", "last_error"))
+    return [row | {"last_error": errors.get(row["newest"], "")} for row in rows]
+
+
+def everything() -> dict[str, object]:
+    """What the health page shows; when the database does not answer, only that."""
+    reached = services()
+    if reached[0].milliseconds is None:
+        return {"services": reached, "is_reachable": False}
+    epoch = roster.database_epoch()
+    served = roster.current()
+    return {
+        "services": reached,
+        "is_reachable": True,
+        "epoch": epoch,
+        "served_epoch": served.epoch,
+        "agents": [served.entries[slug] for slug in sorted(served.entries)],
+        "roster_errors": dict(served.errors),
+        "workers": workers(epoch),
+        "queue": queue(),
+        "uncertain": ToolCall.objects.uncertain().count(),
+        "observers": failing_observers(),
+        "chains": ChainHead.objects.aggregate(heads=Count("pk"), events=Sum("seq")),
+    }

@@ -1,0 +1,33 @@
+"""What every page of the site shows around its content."""
+
+from typing import Any
+
+from django import template
+from django.conf import settings
+
+from approvals.models import ApprovalRequest
+from runs import access
+from runs.models import ToolCall
+
+register = template.Library()
+
+
+@register.inclusion_tag("_nav.html", takes_context=True)
+def site_nav(context: template.Context) -> dict[str, Any]:
+    """The navigation with its counts: two queries."""
+    request = context["request"]
+    user = request.user
+    return {
+        "user": user,
+        "path": request.path,
+        "approvals": ApprovalRequest.objects.decidable_by(user).count(),
+        "uncertain": ToolCall.objects.uncertain().filter(dispatch__run__in=access.visible_runs(user)).count(),
+        "may_look_after": access.may_look_after(user),
+        "csrf_token": context.get("csrf_token"),
+    }
+
+
+@register.simple_tag
+def demo_model() -> bool:
+    """Whether model replies come from the bundled demo model server."""
+    return bool(settings.BATON_DEMO_MODEL_URL) or not settings.ANTHROPIC_API_KEY

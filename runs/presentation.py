@@ -1,0 +1,417 @@
+"""What the pages need of runs, in few queries whatever their size: rows become small views that templates only print."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.urls import reverse
+
+from approvals import presentation as requests_shown
+from approvals.models import ApprovalRequest
+from approvals.presentation import RUN, Card
+from orchestrator_site.core import canonical, events
+from orchestrator_site.core.models import Event
+from runs import states
+from runs.engine.turn import text_of
+from runs.models import Account, Artifact, Attempt, Dispatch, Handoff, Route, Run, Step, ToolCall
+from runs.states import StopReason
+from runs.uncertain import may_repeat
+
+# A dispatch may take a thousand steps; a page that shows them all helps nobody.
+STEPS_SHOWN = 120
+EVENTS_SHOWN = 12
+
+STOP_WORDS = {
+    StopReason.FINISHED: "It finished.",
+    StopReason.HANDED_OFF: "It was handed over to another agent.",
+    StopReason.MAX_ITERATIONS: "It was cut off: the agent used up the model calls it may make.",
+    StopReason.MAX_TOKENS: "It was cut off: the token limit was reached.",
+    StopReason.BUDGET: "It stopped because its budget was used up.",
+    StopReason.TIMEOUT: "It was cut off: it worked longer than it may.",
+    StopReason.LOOP_DETECTED: "It was stopped: the same call brought the same result three times.",
+    StopReason.REFUSED: "It stopped because it was refused.",
+    StopReason.REJECTED: "A person said no, and that ended it.",
+    StopReason.MODEL_FAILED: "No model answered.",
+    StopReason.CONTRACT_VIOLATED: "The result did not have the form that was agreed.",
+    StopReason.QUARANTINED: "It was set aside: worker after worker failed on it.",
+    StopReason.CANCELLED: "It was cancelled.",
+    StopReason.NEEDS_HUMAN: "It needs a person to go on.",
+}
+
+
+def stop_words(reason: str) -> str:
+    return STOP_WORDS[StopReason(reason)] if reason else ""
+
+
+# -- the list ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Line:
+    """A run in a list."""
+
+    run: Run
+    agents: list[str]
+    cost_usd: Decimal
+    tokens: int
+
+    @property
+    def told(self) -> str:
+        if self.run.status == states.WAITING:
+            return f"Waits for {self.run.waiting_on}" if self.run.waiting_on else ""
+        if self.run.status in (states.FAILED, states.CANCELLED):
+            return stop_words(self.run.stop_reason)
+        return ""
+
+
+def lines(runs: Sequence[Run]) -> list[Line]:
+    """One query for the agents and costs of all of them."""
+    agents: dict[Any, list[str]] = defaultdict(list)
+    cost: dict[Any, Decimal] = defaultdict(Decimal)
+    tokens: dict[Any, int] = defaultdict(int)
+    rows = Dispatch.objects.filter(run__in=[run.pk for run in runs]).order_by("run", "number")
+    for run_id, slug, usd, used in rows.values_list("run_id", "manifest__agent__slug", "cost_usd", "tokens"):
+        if slug not in agents[run_id]:
+            agents[run_id].append(slug)
+        cost[run_id] += usd
+        tokens[run_id] += used
+    return [Line(run, agents[run.pk], cost[run.pk], tokens[run.pk]) for run in runs]
+
+
+# -- calls -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class CallView:
+    call: ToolCall
+    attempts: list[Attempt]
+    card: Card | None = None
+
+    @property
+    def arguments(self) -> Any:
+        return canonical.loads(self.call.arguments)
+
+    @property
+    def was_edited(self) -> bool:
+        return self.call.arguments != self.call.proposed_arguments
+
+    @property
+    def proposed(self) -> Any:
+        return canonical.loads(self.call.proposed_arguments)
+
+    @property
+    def result(self) -> Any:
+        return readable(self.call.result)
+
+    @property
+    def reasons(self) -> list[str]:
+        return self._ruling.get("reasons", [])
+
+    @property
+    def verdict(self) -> str:
+        """What the gate said, as the beginning of a sentence."""
+        return _VERDICTS.get(self._ruling.get("verdict", ""), "")
+
+    @property
+    def _ruling(self) -> dict[str, Any]:
+        return canonical.loads(self.call.ruling) if self.call.ruling else {}
+
+    @property
+    def told(self) -> str:
+        """Who decided, if a person was asked."""
+        decision = getattr(self.call.request, "decision", None) if self.call.request else None
+        return requests_shown.told(decision) if decision else ""
+
+    @property
+    def is_uncertain(self) -> bool:
+        return self.call.status == states.UNCERTAIN
+
+    @property
+    def summary(self) -> str:
+        """The arguments on one line."""
+        said = ", ".join(f"{value}" for value in self.arguments.values() if isinstance(value, (str, int, float)))
+        return said if len(said) <= 90 else said[:89] + "…"
+
+
+_VERDICTS = {"Allow": "It ran because", "NeedsApproval": "A person was asked because", "Refuse": "Refused because"}
+
+
+def readable(text: str) -> Any:
+    """A result as the value it is written as; text that is no JSON object or list stays text."""
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+# -- the tree ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class StepView:
+    step: Step
+    calls: list[CallView]
+
+    @property
+    def text(self) -> str:
+        return text_of(json.loads(self.step.reply)) if self.step.reply else ""
+
+    @property
+    def is_active(self) -> bool:
+        return self.step.status == states.ASKED
+
+    @property
+    def tokens(self) -> int:
+        step = self.step
+        return step.input_tokens + step.output_tokens + step.cache_read_tokens + step.cache_write_tokens
+
+
+@dataclass
+class Node:
+    """A dispatch with what it did, and the dispatches it led to."""
+
+    dispatch: Dispatch
+    steps: list[StepView]
+    cards: list[Card]
+    handoff: Handoff | None = None
+    handoff_card: Card | None = None
+    children: list["Node"] = field(default_factory=list)
+    decided_by: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.dispatch.manifest.title
+
+    @property
+    def slug(self) -> str:
+        return self.dispatch.manifest.agent.slug
+
+    @property
+    def origin(self) -> str:
+        match self.dispatch.origin:
+            case "route":
+                return f"routed by {self.decided_by.partition(':')[2]}" if self.decided_by else "routed"
+            case "handoff":
+                return "handed over"
+            case _:
+                return "first"
+
+    @property
+    def ended(self) -> str:
+        dispatch = self.dispatch
+        return dispatch.message or (stop_words(dispatch.stop_reason) if dispatch.stop_reason else "")
+
+    @property
+    def cost_percent(self) -> int:
+        return percent(self.dispatch.cost_usd, self.dispatch.cost_cap_usd)
+
+    @property
+    def final_text(self) -> str:
+        """The output, where no step shown says it already."""
+        said = self.steps[-1].text if self.steps else ""
+        return "" if self.dispatch.output == said else self.dispatch.output
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What was spent of what may be spent. `is_budget`: the run's own cap, else the sum of its agents' limits."""
+
+    spent: Decimal
+    reserved: Decimal
+    cap: Decimal
+    is_budget: bool
+    tokens: int
+
+    @property
+    def percent(self) -> int:
+        return percent(self.spent, self.cap)
+
+
+def percent(part: Decimal, whole: Decimal) -> int:
+    return min(100, round(100 * part / whole)) if whole else 0
+
+
+@dataclass(frozen=True)
+class Unblocks:
+    """Why a run waits, in one sentence, and where that can be changed."""
+
+    sentence: str
+    href: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class EventLine:
+    event: Event
+
+    @property
+    def words(self) -> str:
+        return self.event.type.replace("_", " ").capitalize()
+
+    @property
+    def detail(self) -> str:
+        """The most telling of its facts."""
+        data = canonical.loads(self.event.data)
+        said = [str(data[name]) for name in _TELLING if data.get(name)]
+        return " · ".join(said)[:200]
+
+
+_TELLING = ("agent", "target", "tool", "title", "what", "verdict", "reason", "waiting_on", "message", "stop_reason")
+
+
+@dataclass(frozen=True)
+class RunPage:
+    run: Run
+    roots: list[Node]
+    meter: Meter
+    unblocks: Unblocks | None
+    events: list[EventLine]
+    seq: int
+    artifacts: list[Artifact]
+    earlier: list[Run]
+    later: list[Run]
+    hidden_steps: int
+    open_cards: list[Card]
+
+    @property
+    def stop_words(self) -> str:
+        return stop_words(self.run.stop_reason)
+
+    @property
+    def source(self) -> str:
+        return {"api": "by the API", "web": "on the web", "admin": "in the admin", "demo": "by the demo"}[
+            self.run.source
+        ]
+
+
+def run_page(run: Run, user: User | AnonymousUser) -> RunPage:
+    """Expects owner, agent and account to be joined; a constant number of queries."""
+    requests = _requests(run)
+    cards = {request.pk: requests_shown.card(request, user, origin=RUN) for request in requests}
+    nodes, hidden = _nodes(run, cards)
+    newest = list(Event.objects.filter(chain=events.run_chain(run.pk)).order_by("-seq")[:EVENTS_SHOWN])
+    earlier, later = _conversation(run)
+    return RunPage(
+        run=run,
+        roots=_as_tree(run, nodes, cards),
+        meter=_meter(run, [node.dispatch for node in nodes]),
+        unblocks=_unblocks(run, list(cards.values()), nodes),
+        events=[EventLine(event) for event in newest],
+        seq=newest[0].seq if newest else 0,
+        artifacts=list(run.artifacts.select_related("dispatch__manifest__agent")),
+        earlier=earlier,
+        later=later,
+        hidden_steps=hidden,
+        open_cards=list(cards.values()),
+    )
+
+
+def _requests(run: Run) -> list[ApprovalRequest]:
+    open_ones = ApprovalRequest.objects.open().filter(run_id=run.pk)
+    return list(open_ones.select_related("requester", "decision").in_queue_order())
+
+
+def _nodes(run: Run, cards: Mapping[Any, Card]) -> tuple[list[Node], int]:
+    """Every dispatch with its newest steps and their calls, and how many older steps are not shown."""
+    dispatches = list(run.dispatches.select_related("manifest__agent").order_by("number"))
+    every = Step.objects.filter(dispatch__run=run)
+    steps = list(every.order_by("-asked_at", "-pk")[:STEPS_SHOWN])
+    hidden = every.count() - len(steps) if len(steps) == STEPS_SHOWN else 0
+    calls = _calls(ToolCall.objects.filter(step__in=steps), cards)
+    by_step: dict[Any, list[CallView]] = defaultdict(list)
+    for view in calls:
+        by_step[view.call.step_id].append(view)
+    by_dispatch: dict[Any, list[StepView]] = defaultdict(list)
+    for step in sorted(steps, key=lambda each: each.number):
+        by_dispatch[step.dispatch_id].append(StepView(step, by_step[step.pk]))
+    apart: dict[Any, list[Card]] = defaultdict(list)
+    for card in cards.values():
+        if card.request.call_id is None and card.request.kind != "handoff":
+            apart[card.request.dispatch_id].append(card)
+    return [Node(each, by_dispatch[each.pk], apart[each.pk]) for each in dispatches], hidden
+
+
+def _calls(rows: Any, cards: Mapping[Any, Card]) -> list[CallView]:
+    calls = list(rows.select_related("request__decision").order_by("step", "position"))
+    attempts: dict[Any, list[Attempt]] = defaultdict(list)
+    for attempt in Attempt.objects.filter(call__in=calls).order_by("call", "number"):
+        attempts[attempt.call_id].append(attempt)
+    return [CallView(call, attempts[call.pk], cards.get(call.request_id)) for call in calls]
+
+
+def _as_tree(run: Run, nodes: Sequence[Node], cards: Mapping[Any, Card]) -> list[Node]:
+    """Whoever was routed or handed to stands below who did it."""
+    by_id = {node.dispatch.pk: node for node in nodes}
+    above: dict[Any, Any] = {}
+    for route in Route.objects.filter(source__run=run, node__isnull=False):
+        above[route.node_id] = route.source_id
+        by_id[route.node_id].decided_by = route.decided_by
+    for handoff in Handoff.objects.filter(source__run=run).select_related("target", "request__decision"):
+        by_id[handoff.source_id].handoff = handoff
+        by_id[handoff.source_id].handoff_card = cards.get(handoff.request_id)
+        if handoff.continued_by_id:
+            above[handoff.continued_by_id] = handoff.source_id
+    roots = []
+    for node in nodes:
+        parent = by_id.get(above.get(node.dispatch.pk))
+        (parent.children if parent else roots).append(node)
+    return roots
+
+
+def _meter(run: Run, dispatches: Iterable[Dispatch]) -> Meter:
+    each = list(dispatches)
+    spent, tokens = sum((one.cost_usd for one in each), Decimal(0)), sum(one.tokens for one in each)
+    account: Account | None = getattr(run, "account", None)
+    if account is not None:
+        return Meter(spent, account.reserved_usd, account.cap_usd, True, tokens)
+    return Meter(spent, Decimal(0), sum((one.cost_cap_usd for one in each), Decimal(0)), False, tokens)
+
+
+def _unblocks(run: Run, cards: Sequence[Card], nodes: Sequence[Node]) -> Unblocks | None:
+    if run.status != states.WAITING:
+        return None
+    sentence = f"It waits for {run.waiting_on or 'its next step'}."
+    if any(call.is_uncertain for node in nodes for step in node.steps for call in step.calls):
+        return Unblocks(sentence, reverse("runs:uncertain"), "Say what happened")
+    if cards:
+        mine = next((card for card in cards if card.allowed), cards[0])
+        label = "Decide" if mine.allowed else "See what is asked"
+        return Unblocks(sentence, f"#request-{mine.request.pk}", label)
+    return Unblocks(sentence)
+
+
+def _conversation(run: Run) -> tuple[list[Run], list[Run]]:
+    if run.conversation_id is None:
+        return [], []
+    others = list(Run.objects.filter(conversation_id=run.conversation_id).exclude(pk=run.pk).order_by("created_at"))
+    return [each for each in others if each.created_at < run.created_at], [
+        each for each in others if each.created_at >= run.created_at
+    ]
+
+
+# -- calls in doubt ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Doubt:
+    """An uncertain call as the person sees it who has to say whether it happened."""
+
+    view: CallView
+    may_repeat: bool
+
+    @property
+    def call(self) -> ToolCall:
+        return self.view.call
+
+    @property
+    def run(self) -> Run:
+        return self.call.dispatch.run
+
+    @property
+    def has_ended(self) -> bool:
+        return self.call.dispatch.is_final
+
+
+def doubts(runs: Any, *, limit: int = 50) -> list[Doubt]:
+    rows = ToolCall.objects.uncertain().filter(dispatch__run__in=runs)
+    joined = rows.select_related("dispatch__run__owner", "dispatch__manifest__agent", "request__decision")
+    calls = list(joined.prefetch_related("attempts").order_by("created_at")[:limit])
+    return [Doubt(CallView(call, list(call.attempts.all())), may_repeat(call)) for call in calls]

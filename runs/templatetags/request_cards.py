@@ -1,0 +1,155 @@
+"""What the cards of the conductor's requests show beside the request itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import template
+
+from agents import roster
+from agents.models import Agent
+from approvals import edits
+from approvals.models import ApprovalRequest
+from orchestrator_site.core.templatetags.plain import EFFECT_WORDS
+from runs.models import Dispatch, Handoff
+from tools.models import ToolVersion
+
+register = template.Library()
+
+LONG_TEXT = 60
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an edit form, made from the tool's schema."""
+
+    name: str
+    label: str
+    type: str
+    value: str
+    is_required: bool
+    hint: str
+    choices: list[str]
+    minimum: Any = None
+    maximum: Any = None
+
+    @property
+    def posted_as(self) -> str:
+        return edits.field_name(self.type, self.name, optional=not self.is_required)
+
+
+@register.simple_tag
+def dispatch_of(request: ApprovalRequest) -> Dispatch | None:
+    """Who asks, for which run: one query."""
+    return Dispatch.objects.select_related("run__owner", "manifest__agent").filter(pk=request.dispatch_id).first()
+
+
+@register.simple_tag
+def handoff_of(request: ApprovalRequest) -> Handoff | None:
+    rows = Handoff.objects.select_related("target__published", "source__manifest__agent", "source__run")
+    return rows.filter(request=request).first()
+
+
+@register.simple_tag
+def candidates(slugs: list[str]) -> list[tuple[str, str]]:
+    """Agents with what they own, in the order asked; those no longer at work are left out."""
+    rows = Agent.objects.at_work().filter(slug__in=slugs).select_related("published")
+    owns = {agent.slug: agent.published.owns for agent in rows if agent.published}
+    return [(slug, owns[slug]) for slug in slugs if slug in owns]
+
+
+@register.simple_tag
+def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Field]:
+    """A field for each argument the tool's schema knows or the call brought, filled with what was typed before."""
+    content = request.content
+    schema = _schema(content)
+    properties = schema.get("properties", {})
+    names = [*properties, *(name for name in content["arguments"] if name not in properties)]
+    required = {*schema.get("required", []), *content["arguments"]}
+    return [
+        _field(name, properties.get(name, {}), content["arguments"].get(name), name in required, typed)
+        for name in names
+    ]
+
+
+def _schema(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    version = ToolVersion.objects.filter(pk=content.get("tool_version")).first()
+    return version.input_schema if version else {}
+
+
+def _field(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, typed: Mapping[str, str]) -> Field:
+    type = _type(schema, value)
+    field = Field(
+        name=name,
+        label=name.replace("_", " ").capitalize(),
+        type=type,
+        value=_as_text(type, value),
+        is_required=is_required,
+        hint=schema.get("description", ""),
+        choices=[str(choice) for choice in schema.get("enum", [])],
+        minimum=schema.get("minimum", schema.get("exclusiveMinimum")),
+        maximum=schema.get("maximum", schema.get("exclusiveMaximum")),
+    )
+    if field.posted_as not in typed:
+        return field
+    return Field(**{**vars(field), "value": typed[field.posted_as]})
+
+
+def _type(schema: Mapping[str, Any], value: Any) -> str:
+    """How a field is shown and read; what has no simple form is JSON."""
+    declared = schema.get("type")
+    if declared is None and value is not None:
+        declared = _TYPES.get(type(value), "json")
+    if declared == "string" and (value is None or isinstance(value, str)):
+        if schema.get("enum"):
+            return "choice"
+        is_long = (schema.get("maxLength") or 0) > 300 or len(value or "") > LONG_TEXT or "\n" in (value or "")
+        return "long" if is_long else "text"
+    if declared in ("integer", "number", "boolean") and not isinstance(value, (str, dict, list)):
+        return declared
+    return "json"
+
+
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def _as_text(type: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if type == "json":
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    if type == "boolean":
+        return "true" if value else "false"
+    return str(value)
+
+
+@register.filter
+def effect_words(effect: str) -> str:
+    return EFFECT_WORDS.get(effect, "")
+
+
+@register.filter
+def confidence_words(confidence: float | None) -> str:
+    """A number from a model, phrased as no more than it is."""
+    if confidence is None:
+        return "The agent did not say how sure it is."
+    if confidence >= 0.9:
+        return "The agent says that it is sure."
+    if confidence >= 0.7:
+        return "The agent says that it is fairly sure."
+    if confidence >= 0.4:
+        return "The agent says that it is not sure."
+    return "The agent says that it is guessing."
+
+
+@register.simple_tag
+def at_work() -> list[tuple[str, str]]:
+    """Slug and title of every agent a run can be given to, from this process's roster."""
+    return [(slug, entry.spec.title) for slug, entry in sorted(roster.current().entries.items())]
+
+
+@register.simple_tag
+def typed(card: Any, name: str) -> str:
+    """What was posted in a field whose name a template cannot spell as a lookup."""
+    return card.typed.get(name, "")

@@ -1,0 +1,231 @@
+"""The pages of runs: start one, find one, watch one; and say what became of a call in doubt."""
+
+from decimal import Decimal, InvalidOperation
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+from agents.models import Agent
+from orchestrator_site.core import events
+from runs import access, cancellation, intake, presentation, states, uncertain
+from runs.errors import BadRequest, NotPossible
+from runs.models import Dispatch, Run, ToolCall
+from runs.models.runs import RunQuerySet
+
+RUNS_A_PAGE = 30
+EVENTS_A_PAGE = 200
+signed_in = login_required(login_url="login")
+
+
+# -- starting ----------------------------------------------------------------------------------------------------
+@signed_in
+def start(request: HttpRequest) -> HttpResponse:
+    """The form on its own page; a fault keeps what was typed."""
+    if not access.may_start(request.user):
+        raise PermissionDenied("You do not have the permission to start runs.")
+    if request.method != "POST":
+        return render(
+            request,
+            "runs/start.html",
+            {"title": "Start a run", "content": "runs/_start.html", "typed": request.GET, "faults": {}},
+        )
+    try:
+        run = intake.start(
+            request.user,  # type: ignore[arg-type]
+            request.POST.get("input", ""),
+            source="web",
+            agent=request.POST.get("agent") or None,
+            conversation=_conversation(request.POST.get("conversation")),
+            budget_usd=_budget(request.POST.get("budget_usd")),
+        )
+    except BadRequest as error:
+        context = {"title": "Start a run", "content": "runs/_start.html", "typed": request.POST, "faults": error.faults}
+        return render(request, "runs/start.html", context, status=422)
+    return redirect("runs:page", run.pk)
+
+
+def _budget(text: str | None) -> Decimal | None:
+    if not (text or "").strip():
+        return None
+    try:
+        amount = Decimal(str(text).strip().removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount > 1_000_000:
+        raise BadRequest({"budget_usd": "Write US dollars as a number, such as 0.50, or leave it empty."})
+    return amount
+
+
+def _conversation(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        raise BadRequest({"conversation": "That is no conversation's id."}) from None
+
+
+# -- the list ----------------------------------------------------------------------------------------------------
+@require_GET
+@signed_in
+def index(request: HttpRequest) -> HttpResponse:
+    """`?status=&agent=&whose=mine|all&before=<run id>`. Ids grow with time, so a page is one index scan."""
+    chosen = {name: request.GET.get(name, "") for name in ("status", "agent", "whose")}
+    rows = _filtered(access.visible_runs(request.user), request, chosen)
+    if before := request.GET.get("before"):
+        rows = rows.filter(pk__lt=_id_or_404(before))
+    found = list(rows.select_related("owner").order_by("-pk")[: RUNS_A_PAGE + 1])
+    context = {
+        "title": "Runs",
+        "lines": presentation.lines(found[:RUNS_A_PAGE]),
+        "older": found[RUNS_A_PAGE - 1].pk if len(found) > RUNS_A_PAGE else None,
+        "chosen": chosen,
+        "statuses": states.RUN.statuses,
+        "agents": Agent.objects.values_list("slug", flat=True),
+        "content": "runs/_index.html",
+    }
+    return render(request, "part.html" if "part" in request.GET else "runs/index.html", context)
+
+
+def _filtered(rows: RunQuerySet, request: HttpRequest, chosen: dict[str, str]) -> RunQuerySet:
+    if chosen["status"] in states.RUN.statuses:
+        rows = rows.filter(status=chosen["status"])
+    if chosen["agent"]:
+        part = Dispatch.objects.filter(run=OuterRef("pk"), manifest__agent__slug=chosen["agent"])
+        rows = rows.filter(Exists(part))
+    if chosen["whose"] == "mine":
+        rows = rows.filter(owner=request.user)
+    return rows
+
+
+def _id_or_404(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Http404 from None
+
+
+# -- one run -----------------------------------------------------------------------------------------------------
+@require_GET
+@signed_in
+def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    run = _visible(request, run_id, "owner", "agent", "account")
+    context = {
+        "title": run.input.strip().split("\n")[0][:80],
+        "page": presentation.run_page(run, request.user),
+        "run": run,
+        "may_cancel": access.may_cancel(request.user) and not run.is_final,
+        "may_follow": run.owner_id == request.user.pk and run.is_final and access.may_start(request.user),
+        "content": "runs/_run.html",
+    }
+    return render(request, "part.html" if "part" in request.GET else "runs/page.html", context)
+
+
+@require_GET
+@signed_in
+def event_log(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    run = _visible(request, run_id)
+    after = int(text) if (text := request.GET.get("after", "0")).isdigit() else 0
+    found = events.of_run(run.pk, after=after, limit=EVENTS_A_PAGE + 1)
+    context = {
+        "title": "Event log",
+        "content": "runs/_event_log.html",
+        "run": run,
+        "lines": [presentation.EventLine(event) for event in found[:EVENTS_A_PAGE]],
+        "after": after,
+        "following": found[EVENTS_A_PAGE - 1].seq if len(found) > EVENTS_A_PAGE else None,
+    }
+    return render(request, "runs/events.html", context)
+
+
+@require_safe
+@signed_in
+def artifact(request: HttpRequest, run_id: UUID, artifact_id: UUID) -> HttpResponse:
+    """The bytes, as plain text or as a download: nothing an agent wrote is ever run by a browser."""
+    run = _visible(request, run_id)
+    kept = get_object_or_404(run.artifacts.select_related("blob"), pk=artifact_id)
+    is_text = kept.media_type.startswith("text/") or kept.media_type == "application/json"
+    kind = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
+    response = HttpResponse(bytes(kept.blob.content), content_type=kind)
+    response["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    if not is_text:
+        response["Content-Disposition"] = content_disposition_header(True, kept.name) or "attachment"
+    return response
+
+
+@require_POST
+@signed_in
+def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    run = _visible(request, run_id)
+    if not access.may_cancel(request.user):
+        messages.error(request, "You do not have the permission to cancel runs.")
+        return redirect("runs:page", run.pk)
+    try:
+        cancellation.cancel(run.pk, request.user)  # type: ignore[arg-type]
+    except NotPossible as error:
+        messages.info(request, str(error))
+    else:
+        messages.success(request, "Cancelled: what had not started was taken back.")
+    return redirect("runs:page", run.pk)
+
+
+def _visible(request: HttpRequest, run_id: UUID, *joined: str) -> Run:
+    rows = access.visible_runs(request.user)
+    return get_object_or_404(rows.select_related(*joined) if joined else rows, pk=run_id)
+
+
+# -- calls in doubt ----------------------------------------------------------------------------------------------
+@require_GET
+@signed_in
+def uncertain_calls(request: HttpRequest) -> HttpResponse:
+    return _uncertain_page(request)
+
+
+@require_POST
+@signed_in
+def resolve(request: HttpRequest, call_id: UUID) -> HttpResponse:
+    visible = ToolCall.objects.filter(dispatch__run__in=access.visible_runs(request.user))
+    call = get_object_or_404(visible, pk=call_id)
+    if not access.may_resolve(request.user):
+        return _uncertain_page(request, call_id, "You may see this call; resolving it takes an operator.", status=403)
+    try:
+        uncertain.resolve(
+            call.pk,
+            _finding(request.POST.get("finding")),
+            by=request.user,  # type: ignore[arg-type]
+            result=request.POST.get("result", ""),
+            reason=request.POST.get("reason", ""),
+            attests_dead=request.POST.get("attests_dead") == "yes",
+        )
+    except BadRequest as error:
+        return _uncertain_page(request, call_id, " ".join(error.faults.values()), status=422)
+    except NotPossible as error:
+        return _uncertain_page(request, call_id, str(error), status=409)
+    messages.success(request, f"Noted for {call.tool.replace('_', ' ')}; the run goes on where it can.")
+    return redirect("runs:uncertain")
+
+
+def _finding(text: str | None) -> uncertain.Finding:
+    try:
+        return uncertain.Finding(text or "")
+    except ValueError:
+        raise BadRequest({"finding": "Say whether it happened, is to be run again, or is left."}) from None
+
+
+def _uncertain_page(request: HttpRequest, call_id: UUID | None = None, fault: str = "", status: int = 200):
+    context = {
+        "title": "Uncertain calls",
+        "doubts": presentation.doubts(access.visible_runs(request.user)),
+        "may_resolve": access.may_resolve(request.user),
+        "fault": fault,
+        "fault_of": call_id,
+        "typed": request.POST,
+        "content": "runs/_uncertain.html",
+    }
+    layout = "part.html" if "part" in request.GET else "runs/uncertain.html"
+    return render(request, layout, context, status=status)
