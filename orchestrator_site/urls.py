@@ -18,6 +18,7 @@ web = [
 urlpatterns = [
     path("api/v1/runs/<uuid:run_id>/stream/", stream, name="run-stream"),
     path("api/v1/", include("orchestrator_site.api_urls")),
+    path("api/v1/runs/<uuid:run_id>/stream/", stream, name="run-stream"),
     path("admin/", admin.site.urls),
     *web,
 ]
