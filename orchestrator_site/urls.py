@@ -5,7 +5,6 @@ from django.urls import include, path
 from orchestrator_site import views
 from runs.stream import stream
 
-
 web = [
     path("", views.home, name="home"),
     path("ops/", views.ops, name="ops"),
@@ -18,7 +17,6 @@ web = [
 urlpatterns = [
     path("api/v1/runs/<uuid:run_id>/stream/", stream, name="run-stream"),
     path("api/v1/", include("orchestrator_site.api_urls")),
-    path("api/v1/runs/<uuid:run_id>/stream/", stream, name="run-stream"),
     path("admin/", admin.site.urls),
     *web,
 ]
