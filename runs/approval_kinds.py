@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User
 
@@ -35,7 +36,7 @@ class RunKind(Kind):
 
     def lock(self, request: ApprovalRequest) -> None:
         Run.objects.select_for_update(of=("self",)).get(pk=request.run_id)
-        Dispatch.objects.select_for_update(of=("self",)).get(pk=request.dispatch_id)
+        Dispatch.objects.select_for_update(of=("self",)).get(pk=_known(request.dispatch_id))
         if request.call_id is not None:
             ToolCall.objects.select_for_update(of=("self",)).get(pk=request.call_id)
 
@@ -43,10 +44,10 @@ class RunKind(Kind):
         return Run.objects.select_related("agent").get(pk=request.run_id)
 
     def dispatch(self, request: ApprovalRequest) -> Dispatch:
-        return Dispatch.objects.select_related("run", "manifest__agent").get(pk=request.dispatch_id)
+        return Dispatch.objects.select_related("run", "manifest__agent").get(pk=_known(request.dispatch_id))
 
     def call(self, request: ApprovalRequest) -> ToolCall:
-        return ToolCall.objects.get(pk=request.call_id)
+        return ToolCall.objects.get(pk=_known(request.call_id))
 
     def move_call(self, log: Record, request: ApprovalRequest, decision: Decision, to: str, **changes: Any) -> None:
         call = self.call(request)
@@ -54,6 +55,12 @@ class RunKind(Kind):
 
     def wake(self, log: Record, request: ApprovalRequest) -> None:
         waking.wake(log, self.run(request), self.dispatch(request))
+
+
+def _known(id: UUID | None) -> UUID:
+    """Requests of these kinds are always about a dispatch, and those about a call about a call."""
+    assert id is not None
+    return id
 
 
 def actor(decision: Decision) -> str:
@@ -94,7 +101,7 @@ class ToolCallKind(RunKind):
         )
 
     def on_superseded(self, old: ApprovalRequest, new: ApprovalRequest, log: Record) -> None:
-        ToolCall.objects.filter(pk=old.call_id).update(request=new, **_as_frozen(self.call(old), new.content))
+        ToolCall.objects.filter(pk=_known(old.call_id)).update(request=new, **_as_frozen(self.call(old), new.content))
 
     def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
         match decision.verdict:
@@ -158,9 +165,10 @@ class RoutingKind(RunKind):
             told = {"result": _refusal(decision), "error_kind": ErrorKind.REJECTED}
             self.move_call(log, request, decision, states.REFUSED, **told)
         else:
-            agent = Agent.objects.at_work().filter(slug=str(decision.answer).strip()).first()
+            others = Agent.objects.at_work().exclude(pk=dispatch.manifest.agent_id)
+            agent = others.filter(slug=str(decision.answer).strip()).first()
             if agent is None:
-                raise InvalidEdit({"answer": f"There is no agent {decision.answer!r} at work."})
+                raise InvalidEdit({"answer": f"There is no agent {decision.answer!r} at work to choose."})
             platform_tools.add_route(dispatch, agent, dispatch.task, actor(decision))
             self.move_call(log, request, decision, states.DONE, result=f"A person chose {agent.slug}.")
         self.wake(log, request)

@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='dispatch',
             name='parents',
-            field=models.ManyToManyField(related_name='children', through='runs.Edge', to='runs.dispatch'),
+            field=models.ManyToManyField(related_name='children', through='runs.Edge', through_fields=('child', 'parent'), to='runs.dispatch'),
         ),
         migrations.CreateModel(
             name='Handoff',

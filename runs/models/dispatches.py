@@ -1,5 +1,6 @@
 """Dispatches, the nodes of a run's plan, and their steps."""
 
+import datetime as dt
 from decimal import Decimal
 
 from django.db import models
@@ -42,7 +43,9 @@ class Dispatch(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dispatches")
     manifest = models.ForeignKey("agents.Manifest", on_delete=models.PROTECT, related_name="+")
-    parents = models.ManyToManyField("self", through="Edge", symmetrical=False, related_name="children")
+    parents = models.ManyToManyField(
+        "self", through="Edge", through_fields=("child", "parent"), symmetrical=False, related_name="children"
+    )
     number = models.PositiveIntegerField()
     origin = models.CharField(max_length=10, choices=[(o, o) for o in ("run", "route", "handoff")])
     task = models.TextField()
@@ -73,6 +76,9 @@ class Dispatch(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     objects = DispatchQuerySet.as_manager()
+
+    # The database's time, where `leases.hold` read the row.
+    now: dt.datetime
 
     class Meta:
         constraints = [
