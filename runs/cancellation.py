@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from approvals import requests
@@ -14,7 +14,7 @@ from runs.errors import NotPossible
 from runs.models import Dispatch, Handoff, Run
 
 
-def cancel(run_id: UUID, by: AbstractBaseUser) -> Run:
+def cancel(run_id: UUID, by: User) -> Run:
     """Raises NotPossible when the run has ended. Locks: run, dispatches, calls, requests."""
     actor, why = f"user:{by.get_username()}", f"The run was cancelled by {by.get_username()}."
     with events.recording() as log:

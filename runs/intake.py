@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 
 from agents.models import Agent
 from orchestrator_site.core import canonical, events
@@ -16,7 +16,7 @@ INPUT_LIMIT = 100_000
 
 
 def start(
-    owner: AbstractBaseUser,
+    owner: User,
     input: str,
     *,
     source: str,
@@ -65,7 +65,7 @@ def start(
     return run
 
 
-def retry(run: Run, by: AbstractBaseUser, *, source: str) -> Run:
+def retry(run: Run, by: User, *, source: str) -> Run:
     """The same request once more, as a new run. Raises NotPossible while it is at work, or when it had effects."""
     if not run.is_final:
         raise NotPossible("The run is not finished; cancel it first.")
@@ -84,7 +84,7 @@ def _agent(slug: str | None, faults: dict[str, str]) -> Agent | None:
     return agent
 
 
-def _conversation(owner: AbstractBaseUser, conversation: UUID | None, faults: dict[str, str]) -> Conversation | None:
+def _conversation(owner: User, conversation: UUID | None, faults: dict[str, str]) -> Conversation | None:
     if conversation is None:
         return None
     own = Conversation.objects.filter(pk=conversation, owner=owner).first()

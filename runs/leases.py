@@ -89,7 +89,7 @@ def hold(lease: Lease) -> Dispatch:
     Returns the dispatch joined with its run, manifest and agent, and with `now`, the database's time.
     """
     mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner)
-    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())
+    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())  # type: ignore[no-redef]
     dispatch = joined.select_for_update(of=("self",)).order_by().first()
     if dispatch is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
@@ -105,6 +105,7 @@ def note(dispatch: Dispatch, **changes: Any) -> None:
 
 def working_seconds(dispatch: Dispatch) -> float:
     """Working time of a held dispatch, the current slice included."""
+    assert dispatch.claimed_at is not None
     return dispatch.worked_seconds + (dispatch.now - dispatch.claimed_at).total_seconds()
 
 

@@ -59,7 +59,15 @@ def move_call(log: Record, run_id: Any, call: ToolCall, to: str, *, actor: str =
         changes["ended_at"] = Now()
     states.TOOL_CALL.move(call, to, **changes)
     told = {"error_kind": changes["error_kind"]} if changes.get("error_kind") else {}
-    log.run(run_id, f"tool_call_{to}", actor=actor, call=str(call.pk), tool=call.tool, **told)
+    log.run(
+        run_id,
+        f"tool_call_{to}",
+        actor=actor,
+        call=str(call.pk),
+        dispatch=str(call.dispatch_id),
+        tool=call.tool,
+        **told,
+    )
 
 
 def move_attempt(log: Record, run_id: Any, attempt: Attempt, to: str, **changes: Any) -> None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
@@ -31,7 +31,7 @@ def resolve(
     call_id: UUID,
     finding: Finding,
     *,
-    by: AbstractBaseUser,
+    by: User,
     result: str = "",
     reason: str = "",
     attests_dead: bool = False,

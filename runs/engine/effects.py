@@ -97,7 +97,8 @@ def _intend(
         refuse(log, dispatch, call, *stop)
         return None
     if isinstance(ruling, NeedsApproval) and call.request is None:
-        return _ask_after_all(log, dispatch, call, ruling, current)
+        _ask_after_all(log, dispatch, call, ruling, current)
+        return None
     assert current is not None
     attempt = _attempt(dispatch, call, current)
     if call.request is not None and not may_use_approval(log, dispatch, call, attempt.digest):
@@ -317,6 +318,7 @@ def recover(lease: Lease, call: ToolCall) -> None:
     attempt = call.attempts.get(status=states.SENT)
     found: Found | Absent | CannotTell | None = None
     if call.effect == Effect.VERIFIABLE:
+        assert call.tool_version_id is not None
         spec = registry.version_spec(call.tool_version_id)
         context = CallContext(call.idempotency_key, lease.run_id, lease.dispatch_id, call.pk)
         connection.close()

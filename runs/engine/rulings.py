@@ -58,7 +58,7 @@ def stored(ruling: Ruling) -> str:
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    plain: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
     plain["facts"] = {name: _word(value) for name, value in plain["facts"].items()}
     plain["risk"] = str(plain["risk"])
     return plain

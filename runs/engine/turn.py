@@ -10,7 +10,7 @@ from runs.values import AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedC
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-_CUT_OFF = {
+_CUT_OFF: dict[str, NextStep] = {
     "max_tokens": GiveUp(StopReason.MAX_TOKENS, "The model's answer was cut off at its output limit."),
     "model_context_window_exceeded": GiveUp(
         StopReason.MAX_TOKENS, "The conversation no longer fits into the model's context window."

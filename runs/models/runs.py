@@ -1,6 +1,7 @@
 """Runs: pieces of work that entered the system, inside an optional conversation."""
 
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -13,7 +14,7 @@ from runs import states
 # Whoever holds it sees every run; one's own are seen without it.
 MAY_VIEW = "runs.view_run"
 
-MONEY = {"max_digits": 18, "decimal_places": 9}
+MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 9}
 
 
 class Conversation(models.Model):

@@ -96,6 +96,7 @@ def result(node: Dispatch) -> Result:
     if handoff is None:
         return Result(node.status == states.SUCCEEDED, node.stop_reason, node.output or node.message)
     if handoff.status == states.ACCEPTED:
+        assert handoff.continued_by is not None
         return result(handoff.continued_by)
     return Result(False, _DECLINED.get(handoff.status, StopReason.REJECTED), _declined_text(node, handoff))
 
