@@ -1,5 +1,6 @@
 """The tools that touch runs. Each runs inside the transaction that records its result: no intent, never uncertain."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,8 @@ from agents import roster
 from agents.models import Agent
 from agents.values import AgentKind, ManifestSpec
 from approvals.models import OPERATOR, REQUESTER
-from runs import artifacts
+from orchestrator_site.core import canonical
+from runs import artifacts, states
 from runs.models import Dispatch, Handoff, Route, ToolCall
 from runs.values import Answer, AskPerson, Fault, PlatformAnswer
 from tools import registry
@@ -160,11 +162,25 @@ def propose_handoff(asked: PlatformCall, arguments: Mapping[str, Any]) -> Platfo
         target=Agent.objects.get(slug=arguments["target"]),
         reason=arguments["reason"],
         task=arguments["task"],
-        artifacts=list(arguments.get("artifacts", [])),
+        artifacts=[*arguments.get("artifacts", []), *_findings(asked.dispatch)],
         preconditions=list(arguments.get("preconditions", [])),
         confidence=arguments.get("confidence"),
     )
     return Answer("The handoff is proposed; a person decides.")
+
+
+def _findings(dispatch: Dispatch) -> list[str]:
+    """What the proposer's tools brought, kept as one artifact: the target need not ask for it again."""
+    done = dispatch.calls.filter(status=states.DONE, error_kind="", tool_version__isnull=False)
+    found = [
+        {"tool": call.tool, "arguments": canonical.loads(call.arguments), "result": call.result}
+        for call in done.order_by("step", "position")
+    ]
+    if not found:
+        return []
+    name = f"findings of {dispatch.manifest.agent.slug}"
+    content = json.dumps(found, ensure_ascii=False, indent=1).encode()
+    return [artifacts.keep(dispatch, name, content, "application/json").reference]
 
 
 def _proposal_fault(asked: PlatformCall, arguments: Mapping[str, Any]) -> str | None:
