@@ -129,6 +129,7 @@ def _offered(dispatch: Dispatch, call: ToolCall) -> Offered | None:
 def _as_frozen(call: ToolCall, content: Mapping[str, Any]) -> dict[str, Any]:
     """The changes that make a call what a person made of it: arguments, risk, and the ruling's risk with them."""
     ruling = canonical.loads(call.ruling) | {"risk": content["risk"], "edited": True}
+    ruling["facts"]["policy"] = content["policy"]
     return {
         "arguments": canonical.dumps(content["arguments"]),
         "risk": content["risk"],
@@ -219,7 +220,7 @@ class BudgetKind(RunKind):
             amount = Decimal(str(edit.get("amount_usd")))
         except InvalidOperation:
             amount = Decimal(0)
-        if set(edit) != {"amount_usd"} or not Decimal(0) < amount <= Decimal(1_000_000):
+        if set(edit) != {"amount_usd"} or not amount.is_finite() or not Decimal(0) < amount <= Decimal(1_000_000):
             raise InvalidEdit({"amount_usd": "Write how many US dollars to add, above zero."})
         content = request.content | {"amount_usd": str(amount)}
         return ReRuled(

@@ -39,13 +39,13 @@ def nul(**arguments: Any) -> Any:
     return "before\x00after"
 
 
-meeting = threading.Barrier(2)
+meeting = threading.Barrier(2, timeout=10)
 
 
 @callables.register("tests.meet", trusted=True)
 def meet(**arguments: Any) -> Any:
     """Returns only when two calls are under way at once."""
-    meeting.wait(timeout=10)
+    meeting.wait()
     return "met"
 
 

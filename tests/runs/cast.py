@@ -2,13 +2,16 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connections
 from django.db.models.functions import Now
 
 from agents import manifests
@@ -153,6 +156,23 @@ def eventually(question: Callable[[], Any], *, within_seconds: float = 20) -> An
         assert time.monotonic() < ends_at, f"did not come true within {within_seconds} s"
         time.sleep(0.02)
     return answer
+
+
+def at_once(job: Callable[[], Any], times: int) -> list[Any]:
+    """Run a job in many threads at the same moment; each answer is what it returned or raised."""
+    barrier = threading.Barrier(times)
+
+    def run(_: int) -> Any:
+        try:
+            barrier.wait(timeout=30)
+            return job()
+        except Exception as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(run, range(times)))
 
 
 def overdue(request: ApprovalRequest) -> ApprovalRequest:
