@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -41,6 +42,8 @@ def _end_streams_when_asked_to_stop() -> None:
 
         return handle
 
+    if threading.current_thread() is not threading.main_thread():
+        return  # only there can signals be heard
     for signum in (signal.SIGTERM, signal.SIGINT):
         if callable(before := signal.getsignal(signum)):
             signal.signal(signum, end_streams_too(before))

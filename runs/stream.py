@@ -1,11 +1,13 @@
 """A run's events as a stream of server-sent events, for applications: `GET /api/v1/runs/{id}/stream/`."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
 from orchestrator_site.core import problems
@@ -15,9 +17,11 @@ from runs import states
 from runs.consumers import BadAfter, seq_of
 from runs.live import guards, messages, rows
 from runs.live.following import follow
-from runs.live.guards import Guard, NotYours, OutOfScope, SignedOut
+from runs.live.guards import Guard, OutOfScope, Refused, SignedOut
 from runs.live.hub import Closing
 from runs.live.messages import Message
+
+logger = logging.getLogger(__name__)
 
 ENDINGS = {f"run_{status}" for status in states.RUN.final}
 SCOPE = "runs:read"
@@ -30,17 +34,8 @@ async def stream(request: HttpRequest, run_id: UUID) -> HttpResponse | Streaming
     try:
         after = _after(request)
         await guard.check()
-    except Problem as problem:
-        faults = [{"field": field, "detail": fault} for field, fault in problem.faults.items()]
-        return problems.response(problem.status_code, str(problem.detail), problem.kind, errors=faults)
-    except SignedOut as error:
-        answer = problems.response(401, str(error))
-        answer["WWW-Authenticate"] = 'Bearer realm="baton"'
-        return answer
-    except OutOfScope as error:
-        return problems.response(403, str(error))
-    except NotYours as error:
-        return problems.response(404, str(error))
+    except (Problem, Refused, DatabaseError) as error:
+        return _refusal(error)
     response = StreamingHttpResponse(_told(run_id, after, guard), content_type="text/event-stream")
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"  # nginx would keep it back
@@ -70,8 +65,27 @@ async def _told(run_id: UUID, after: int, guard: Guard) -> AsyncGenerator[str, N
                 if _may_be_last(message) and await rows.off_loop(rows.all_told, run_id, last):
                     yield "event: end\ndata: {}\n\n"
                     return
-    except (Closing, SignedOut, OutOfScope, NotYours):
+    except (Closing, Refused):
         return  # whoever comes again is answered in full
+    except DatabaseError as error:
+        logger.warning("the stream of %s ends, rows cannot be read: %s", run_id, error)
+
+
+def _refusal(error: Exception) -> JsonResponse:
+    match error:
+        case Problem():
+            problem = error
+        case SignedOut():
+            problem = Problem(401, str(error), headers={"WWW-Authenticate": 'Bearer realm="baton"'})
+        case OutOfScope():
+            problem = Problem(403, str(error))
+        case Refused():
+            problem = Problem(404, str(error))
+        case _:
+            logger.warning("a stream was refused, rows cannot be read: %s", error)
+            problem = problems.unavailable()
+    told = problems.document(problem.status_code, str(problem.detail), problem.kind, problem.faults)
+    return JsonResponse(told, status=problem.status_code, content_type=problems.MEDIA_TYPE, headers=problem.headers)
 
 
 def _encoded(message: Message) -> str:

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import Error as DatabaseError
+
 from orchestrator_site.core import doorbell
 from runs.live import doorbells, messages, rows
 from runs.live.messages import Message
@@ -19,12 +21,14 @@ INBOX_ROOM = 200
 READ_LIMIT = 500
 # Reads follow one another no faster than this: beyond it, events travel in company.
 TICK_SECONDS = 0.03
+# Probes are asked no more often than this, however much rings.
+PROBE_SECONDS = 0.25
 # How often the rows are asked although nothing rang, and how often while no doorbell can be heard.
 POLL_SECONDS = 5.0
 DEGRADED_POLL_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 2.0
 
-REDIS, ROWS = "Redis", "the rows"
+REDIS, ROWS, PROBES = "Redis", "the rows", "what is probed"
 
 
 class Missed(Exception):
@@ -81,7 +85,7 @@ class Inbox:
 class Probe:
     """Something beside the chains that clients watch: asked at every poll, told when the answer changes.
 
-    tell: the message for a new answer. with_events: asked also whenever an event was recorded anywhere.
+    tell: the message for a new answer. with_events: asked also when an event was recorded anywhere.
     """
 
     ask: Callable[[], Any]
@@ -112,8 +116,8 @@ class Hub:
         self._watches: dict[Probe, Watch] = {}
         self._inboxes: set[Inbox] = set()
         self._behind: set[str] = set()
-        self._rung = False
         self._wake = asyncio.Event()
+        self._rung = asyncio.Event()
         self._tried = asyncio.Event()
         self._trouble: set[str] = {REDIS}
         self._tasks: list[asyncio.Task[None]] = []
@@ -158,7 +162,7 @@ class Hub:
     async def _ready(self) -> None:
         """Listening, or known to be unable to."""
         if not self._tasks and not self._closing:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._read())]
+            self._tasks = [asyncio.create_task(work()) for work in (self._listen, self._read, self._probe)]
         if not self._closing:
             await self._tried.wait()
 
@@ -208,8 +212,7 @@ class Hub:
             self._behind.add(chain)
             self._wake.set()
         if any(probe.with_events for probe in self._watches):
-            self._rung = True
-            self._wake.set()
+            self._rung.set()
 
     def _pass_on_text(self, body: dict[str, Any]) -> None:
         feed = self._feeds.get(f"run:{body.get('run')}")
@@ -226,9 +229,8 @@ class Hub:
                 self._ask_all()
             try:
                 await self._read_feeds()
-                await self._ask_probes()
                 self._mended(ROWS)
-            except Exception as error:  # the database's trouble, or a probe's mistake: the hub outlives both
+            except DatabaseError as error:
                 self._broken(ROWS, error)
                 self._ask_all()
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS / 2)
@@ -247,8 +249,8 @@ class Hub:
 
     def _ask_all(self) -> None:
         self._behind.update(self._feeds)
-        self._rung = True
         self._wake.set()
+        self._rung.set()
 
     async def _read_feeds(self) -> None:
         self._wake.clear()
@@ -265,15 +267,24 @@ class Hub:
             self._behind.update(seqs)
             self._wake.set()
 
-    async def _ask_probes(self) -> None:
-        if not self._rung:
-            return
-        self._rung = False
-        for probe, watch in list(self._watches.items()):
-            answer = await rows.off_loop(probe.ask)
-            if answer != watch.answer:
-                watch.answer = answer
-                _fan_out(watch.inboxes, probe.tell(answer))
+    async def _probe(self) -> None:
+        while True:
+            await self._rung.wait()
+            self._rung.clear()
+            try:
+                for probe, watch in list(self._watches.items()):
+                    await self._ask(probe, watch)
+                self._mended(PROBES)
+            except Exception as error:  # a probe is somebody else's code; the next poll asks again
+                self._broken(PROBES, error)
+            await asyncio.sleep(PROBE_SECONDS)
+
+    @staticmethod
+    async def _ask(probe: Probe, watch: Watch) -> None:
+        answer = await rows.off_loop(probe.ask)
+        if answer != watch.answer:
+            watch.answer = answer
+            _fan_out(watch.inboxes, probe.tell(answer))
 
     # -- its own state -------------------------------------------------------------------------------------------
     def _broken(self, part: str, error: BaseException) -> None:
