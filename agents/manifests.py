@@ -1,4 +1,4 @@
-"""Manifests as operators move them: draft, publish, roll back, retire, reinstate; and what stands in their way.
+"""Manifests as operators move them: draft, revise, publish, roll back, retire, reinstate; and what stands in their way.
 
 Each verb is one transaction: it locks the agent's row, records an event on the platform chain, and, by saving,
 bumps the epoch of the roster. `by` is the user who asked, None the installation itself.
@@ -41,6 +41,19 @@ def draft(slug: str, spec: ManifestSpec, by: User | None) -> Manifest:
         manifest.take(spec)
         manifest.save()
         log.platform("manifest_drafted", actor=_actor(by), agent=slug, manifest=manifest.number)
+    return manifest
+
+
+def revise(manifest: Manifest, spec: ManifestSpec, by: User | None) -> Manifest:
+    """Write a draft anew; one that says the same already is left alone. Raises ManifestIsPublished."""
+    with events.recording() as log:
+        agent = _locked(manifest.agent_id)
+        manifest = Manifest.objects.select_for_update(of=["self"]).with_agent().get(pk=manifest.pk)
+        before = {name: getattr(manifest, name) for name in ManifestSpec.model_fields}
+        manifest.take(spec)
+        if before != {name: getattr(manifest, name) for name in ManifestSpec.model_fields}:
+            manifest.save()
+            log.platform("manifest_revised", actor=_actor(by), agent=agent.slug, manifest=manifest.number)
     return manifest
 
 

@@ -201,6 +201,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],  # the description is no secret, and a stale token must not hide it
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
@@ -216,7 +217,14 @@ SPECTACULAR_SETTINGS = {
         "ApprovalStatus": "approvals.states.REQUEST.choices",
     },
 }
-UNFOLD = {"SITE_TITLE": "Baton", "SITE_HEADER": "Baton", "SITE_SYMBOL": "conversion_path"}
+UNFOLD = {
+    "SITE_TITLE": "Baton",
+    "SITE_HEADER": "Baton",
+    "SITE_SYMBOL": "conversion_path",
+    "SITE_URL": "/",
+    "STYLES": ["orchestrator_site.admin_navigation.stylesheet"],
+    "SIDEBAR": {"show_search": False, "navigation": "orchestrator_site.admin_navigation.sidebar"},
+}
 
 LOGGING = {
     "version": 1,

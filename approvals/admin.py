@@ -1,0 +1,128 @@
+"""Requests and decisions, to be read. Deciding is the queue's: nothing is decided here."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from approvals.models import MAY_DECIDE, ApprovalRequest, Decision
+from orchestrator_site.core.admin_bases import (
+    COLOURS,
+    Viewed,
+    holds,
+    link,
+    row_link,
+    run_link,
+    short,
+    shown_as_json,
+)
+
+
+@admin.register(ApprovalRequest)
+class ApprovalRequestAdmin(Viewed):
+    list_display = ["asked", "kind", "risk_shown", "status_shown", "requester", "run", "created_at", "deadline_at"]
+    list_filter = ["status", "risk", "kind", "addressed_to"]
+    search_fields = ["title", "=run_id", "requester__username"]
+    list_select_related = ["requester"]
+    ordering = ["-id"]
+    sortable_by = ["created_at", "deadline_at"]
+    frozen_shown = shown_as_json("frozen", "what was asked, frozen")
+    edited_shown = shown_as_json("edited_frozen", "what a person made of it")
+    fieldsets = [
+        (None, {"fields": ["title", "status_shown", "on_its_page", "kind", "run", "risk_shown", "reasons_shown"]}),
+        ("Asked", {"fields": ["reasoning", "frozen_shown", "digest", "policy_version", "created_at", "deadline_at"]}),
+        ("Who", {"fields": ["requester", "addressed_to", "four_eyes", "not_by", "supersedes"]}),
+        (
+            "Decided",
+            {
+                "fields": [
+                    "decision_shown",
+                    "decided_at",
+                    "edited_shown",
+                    "edited_digest",
+                    "consumed_at",
+                    "consumed_by_attempt",
+                ]
+            },
+        ),
+    ]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return holds(request, MAY_DECIDE) or super().has_view_permission(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApprovalRequest]:
+        return super().get_queryset(request).visible_to(request.user)
+
+    @admin.display(description="asked")
+    def asked(self, asked: ApprovalRequest) -> str:
+        return short(asked.title)
+
+    @display(description="risk", label=COLOURS, ordering="risk")
+    def risk_shown(self, asked: ApprovalRequest) -> str:
+        return asked.risk
+
+    @display(description="status", label=COLOURS | {"expired": "danger"})
+    def status_shown(self, asked: ApprovalRequest) -> str:
+        return asked.status
+
+    @admin.display(description="run")
+    def run(self, asked: ApprovalRequest) -> str:
+        return run_link(asked.run_id)
+
+    @admin.display(description="page")
+    def on_its_page(self, asked: ApprovalRequest) -> str:
+        return link("open the page to decide on", "approvals:page", asked.pk)
+
+    @admin.display(description="why a person is asked")
+    def reasons_shown(self, asked: ApprovalRequest) -> str:
+        return "\n".join(map(str, asked.reasons)) or "-"
+
+    @admin.display(description="decision")
+    def decision_shown(self, asked: ApprovalRequest) -> str:
+        return row_link(Decision.objects.filter(request=asked).first())
+
+
+@admin.register(Decision)
+class DecisionAdmin(Viewed):
+    list_display = ["summary", "verdict_shown", "by_name", "via", "stop", "why", "at"]
+    list_filter = ["verdict", "via", "stop"]
+    search_fields = ["by_name", "reason", "request__title"]
+    list_select_related = ["request"]
+    ordering = ["-id"]
+    sortable_by = ["at"]
+    arguments_shown = shown_as_json("arguments", "the edit, as posted")
+    fields = [
+        "request",
+        "run",
+        "verdict_shown",
+        "by",
+        "by_name",
+        "via",
+        "at",
+        "reason",
+        "stop",
+        "answer",
+        "arguments_shown",
+        "digest",
+    ]
+
+    @admin.display(description="request")
+    def summary(self, decision: Decision) -> str:
+        return short(decision.request.title)
+
+    @display(description="verdict", label=COLOURS | {"expired": "danger"}, ordering="verdict")
+    def verdict_shown(self, decision: Decision) -> str:
+        return decision.verdict
+
+    @admin.display(description="reason")
+    def why(self, decision: Decision) -> str:
+        return short(decision.reason) or "-"
+
+    @admin.display(description="run")
+    def run(self, decision: Decision) -> str:
+        return run_link(decision.request.run_id)

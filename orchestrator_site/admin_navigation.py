@@ -1,0 +1,97 @@
+"""The admin's sidebar: what an operator edits and watches, in the words of the house."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+
+def stylesheet(request: HttpRequest) -> str:
+    return static("admin_site/admin.css")
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Groups without anything this person may see are left out."""
+    groups = [
+        _group(
+            "Now",
+            _own("What needs me", "home", "/"),
+            _own("Runs, live", "monitoring", "/runs/"),
+            _own("Approvals to decide", "rule", "/approvals/"),
+            _own("Uncertain calls", "help_center", "/uncertain/"),
+            _own("Health", "ecg_heart", "/ops/"),
+        ),
+        _group(
+            "Agents",
+            _rows("Agents", "smart_toy", "agents.agent"),
+            _rows("Manifests", "description", "agents.manifest"),
+            _rows("Models", "neurology", "agents.modelentry"),
+            _rows("Ordering rules", "low_priority", "agents.orderingrule"),
+        ),
+        _group(
+            "Tools",
+            _rows("Tools", "build", "tools.tool"),
+            _rows("Tool versions", "history", "tools.toolversion"),
+        ),
+        _group(
+            "Work",
+            _rows("Runs", "play_circle", "runs.run"),
+            _rows("Conversations", "forum", "runs.conversation"),
+            _rows("Dispatches", "account_tree", "runs.dispatch"),
+            _rows("Steps", "stairs", "runs.step"),
+            _rows("Tool calls", "call_made", "runs.toolcall"),
+            _rows("Attempts", "send", "runs.attempt"),
+            _rows("Handoffs", "swap_horiz", "runs.handoff"),
+            _rows("Artifacts", "attach_file", "runs.artifact"),
+            _rows("Budgets", "payments", "runs.account"),
+        ),
+        _group(
+            "Approvals",
+            _rows("Requests", "approval", "approvals.approvalrequest"),
+            _rows("Decisions", "gavel", "approvals.decision"),
+        ),
+        _group(
+            "Platform",
+            _rows("Events", "list_alt", "core.event"),
+            _rows("Chains", "link", "core.chainhead"),
+            _rows("Owed to observers", "notifications_active", "core.observation"),
+            _rows("Tokens", "key", "core.token"),
+            _rows("Idempotency keys", "fingerprint", "core.idempotencykey"),
+            _rows("Rosters of workers", "lan", "agents.workerroster"),
+            _rows("People", "person", "auth.user"),
+            _rows("Roles", "group", "auth.group"),
+            _own("API documentation", "api", "/api/v1/docs/"),
+        ),
+    ]
+    return [kept for make in groups if (kept := make(request))["items"]]
+
+
+Item = Callable[[HttpRequest], dict[str, Any] | None]
+
+
+def _group(title: str, *items: Item) -> Callable[[HttpRequest], dict[str, Any]]:
+    def make(request: HttpRequest) -> dict[str, Any]:
+        seen = [made for item in items if (made := item(request))]
+        return {"title": title, "separator": True, "items": seen}
+
+    return make
+
+
+def _own(title: str, icon: str, link: str) -> Item:
+    """One of the platform's own pages; each of them decides by itself what this person sees there."""
+    return lambda request: {"title": title, "icon": icon, "link": link, "active": False}
+
+
+def _rows(title: str, icon: str, model: str) -> Item:
+    """A list of the admin, for whoever may view or change its rows."""
+    app, name = model.split(".")
+
+    def make(request: HttpRequest) -> dict[str, Any] | None:
+        if not any(request.user.has_perm(f"{app}.{right}_{name}") for right in ("view", "change")):
+            return None
+        link = reverse(f"admin:{app}_{name}_changelist")
+        return {"title": title, "icon": icon, "link": link, "active": request.path.startswith(link)}
+
+    return make

@@ -1,0 +1,187 @@
+"""What every admin page here stands on: read-only pages, verbs as buttons, links to the live pages, cheap counting."""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+
+# One colour a meaning, for every status and every grade of risk or effect on these pages.
+COLOURS = {
+    **dict.fromkeys(["succeeded", "done", "approved", "accepted", "answered", "published", "active", "on"], "success"),
+    **dict.fromkeys(["failed", "rejected", "refused", "uncertain", "critical", "unsafe", "lost", "off"], "danger"),
+    **dict.fromkeys(["waiting", "awaiting_approval", "deferred", "open", "proposed", "high", "draft"], "warning"),
+    **dict.fromkeys(["working", "executing", "sent", "asked", "modified", "medium", "keyed", "verifiable"], "info"),
+}
+
+
+class CountsSoFar(Paginator):
+    """Counts no further than ten thousand rows: a filter leads to older ones, and no list waits for a full count."""
+
+    furthest = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return rows.order_by()[: self.furthest].count()
+
+
+class Page(ModelAdmin):
+    """An editable page. Nothing is deleted here unless a page says so: rows are retired, disabled or revoked."""
+
+    list_per_page = 20
+    list_max_show_all = 100
+    list_filter_submit = False
+    show_full_result_count = False
+    paginator = CountsSoFar
+    warn_unsaved_form = True
+    save_as_continue = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Those buttons that `offers` for this row."""
+        found = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id)) if found else None
+        return [action for action in found if row is not None and self.offers(row, _verb(action.action_name, self))]
+
+    def offers(self, row: Any, verb: str) -> bool:
+        return True
+
+
+class Viewed(Page):
+    """A page that shows and never edits; a verb may still be offered as an action."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def _verb(action_name: str, page: ModelAdmin) -> str:
+    return action_name.removeprefix(f"{page.opts.app_label}_{page.opts.model_name}_")
+
+
+def holds(request: HttpRequest, permission: str) -> bool:
+    return bool(request.user.has_perm(permission))
+
+
+# Verbs
+
+
+def who(request: HttpRequest) -> User:
+    """The person at the page; the admin lets nobody in unnamed."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def each(
+    page: ModelAdmin, request: HttpRequest, rows: QuerySet[Any], verb: Callable[[Any], Any], *, done: str, refuses: Any
+) -> None:
+    """Call one verb for every chosen row, and say what became of each; `done` is a sentence about `{rows}`."""
+    moved: list[str] = []
+    for row in rows:
+        try:
+            verb(row)
+        except refuses as refusal:
+            page.message_user(request, f"{row}: {refusal}", messages.ERROR)
+        else:
+            moved.append(str(row))
+    if moved:
+        page.message_user(request, done.format(rows=", ".join(moved)), messages.SUCCESS)
+
+
+def changed_elsewhere(request: HttpRequest, url: str) -> HttpResponse:
+    """Leave a dialog after its verb: htmx is told to load the page whole."""
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": url})
+    return HttpResponseRedirect(url)
+
+
+def require(allowed: bool) -> None:
+    """Raises PermissionDenied."""
+    if not allowed:
+        raise PermissionDenied
+
+
+# Links and values
+
+
+def page_url(name: str, *arguments: Any) -> str | None:
+    """None while nothing answers to this name."""
+    try:
+        return reverse(name, args=arguments)
+    except NoReverseMatch:
+        return None
+
+
+def link(label: Any, name: str, *arguments: Any) -> str:
+    """The label, linked where there is such a page."""
+    url = page_url(name, *arguments)
+    return format_html('<a href="{}" class="text-link">{}</a>', url, label) if url else str(label)
+
+
+def run_link(run_id: Any, label: str = "") -> str:
+    return link(label or f"{str(run_id)[:8]}…{str(run_id)[-4:]}", "runs:page", run_id) if run_id else "-"
+
+
+def row_url(row: Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def row_link(row: Model | None, label: str = "") -> str:
+    return format_html('<a href="{}" class="text-link">{}</a>', row_url(row), label or row) if row else "-"
+
+
+def preformatted(text: str) -> str:
+    """As it stands, in a box that wraps and scrolls; "-" for nothing."""
+    return format_html('<pre class="baton-pre">{}</pre>', text) if text else "-"
+
+
+def json_text(value: Any) -> str:
+    """JSON, indented; `value` may be JSON as text, and whatever does not parse is shown as it stands."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return preformatted(value)
+    return preformatted(json.dumps(value, indent=2, ensure_ascii=False)) if value not in (None, {}, []) else "-"
+
+
+def shown_as_json(field: str, label: str = "") -> Callable[[Any, Any], str]:
+    @admin.display(description=label or field.replace("_", " "))
+    def show(self: Any, row: Any) -> str:
+        return json_text(getattr(row, field))
+
+    return show
+
+
+def shown_as_text(field: str, label: str = "") -> Callable[[Any, Any], str]:
+    @admin.display(description=label or field.replace("_", " "))
+    def show(self: Any, row: Any) -> str:
+        return preformatted(getattr(row, field))
+
+    return show
+
+
+def short(text: str, limit: int = 70) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def labels(words: Iterable[str]) -> SafeString:
+    """Small neutral labels, one a word."""
+    marks = [format_html('<span class="baton-mark">{}</span>', word) for word in words]
+    return SafeString(" ".join(marks)) if marks else SafeString("-")

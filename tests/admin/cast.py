@@ -1,0 +1,217 @@
+"""One row of everything the admin shows, and the people who open it."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db.models import Model
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from agents import manifests
+from agents.models import Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
+from agents.values import GrantSpec, ManifestSpec
+from approvals import decisions, kinds, requests, states
+from approvals.kinds import Kind
+from approvals.models import SESSION, ApprovalRequest, Decision
+from orchestrator_site.core import canonical, events, roles, tokens
+from orchestrator_site.core.ids import new_id
+from orchestrator_site.core.models import ChainHead, Event, IdempotencyKey, Observation, Token
+from runs import intake
+from runs.models import Account, Artifact, Attempt, Blob, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
+from tools import registry
+from tools.models import Tool, ToolVersion
+from tools.values import Effect, ExecutorKind, Risk
+
+PASSWORD = "a password for tests"
+
+
+class AnyKind(Kind):
+    name = "test_admin"
+    label = "Test"
+    template = "approvals/_none.html"
+    verdicts = frozenset({states.APPROVED, states.REJECTED})
+
+    def lock(self, request: ApprovalRequest) -> None:
+        pass
+
+    def on_decided(self, request: Any, decision: Any, log: Any) -> None:
+        pass
+
+
+def person(name: str, role: str = "", **fields: Any) -> User:
+    user = User.objects.create_user(name, password=PASSWORD, is_staff=True, **fields)
+    if role:
+        user.groups.add(Group.objects.get(name=role))
+    return User.objects.get(pk=user.pk)
+
+
+def operator() -> User:
+    return person("olga", roles.OPERATOR)
+
+
+def auditor() -> User:
+    return person("aude", roles.AUDITOR)
+
+
+def approver() -> User:
+    return person("abel", roles.APPROVER)
+
+
+def model(name: str = "small", **changes: Any) -> ModelEntry:
+    content: dict[str, Any] = {
+        "provider_model": "claude-small-1",
+        "context_window": 200_000,
+        "output_limit": 8192,
+        "input_price": Decimal("1"),
+        "output_price": Decimal("5"),
+        "cache_read_price": Decimal("0.1"),
+        "cache_write_price": Decimal("1.25"),
+    }
+    return ModelEntry.objects.create(name=name, **content | changes)
+
+
+def tool(name: str = "refund", risk: Risk = Risk.HIGH, **changes: Any) -> Tool:
+    content: dict[str, Any] = {
+        "description": "Pay money back on one order.",
+        "input_schema": {"type": "object", "properties": {"amount": {"type": "number"}}},
+        "executor": ExecutorKind.HTTP.value,
+        "config": {"method": "POST", "url": "http://127.0.0.1:9/refunds", "idempotency_header": "Idempotency-Key"},
+        "effect": Effect.KEYED.value,
+        "risk_rules": [{"when": "double(args.amount) > 200.0", "risk": "critical", "reason": "A lot of money."}],
+        "timeout_seconds": 30.0,
+        "result_limit_bytes": 64_000,
+    }
+    return registry.define(name, risk=risk, **content | changes).tool
+
+
+def spec(**changes: Any) -> ManifestSpec:
+    content: dict[str, Any] = {
+        "title": "Order desk",
+        "owns": "questions about orders",
+        "system_prompt": "You answer questions about orders.",
+        "models": ("small",),
+    }
+    return ManifestSpec(**content | changes)
+
+
+def at_work(slug: str, **changes: Any) -> Agent:
+    manifests.publish(manifests.draft(slug, spec(**changes), by=None), by=None)
+    return Agent.objects.select_related("published__agent").get(slug=slug)
+
+
+def run(owner: User, agent: str, input: str = "Where is order 1042?", **more: Any) -> Run:
+    return intake.start(owner, input, source="api", agent=agent, budget_usd=Decimal("2"), **more)
+
+
+class Everything:
+    """Two agents, a tool, a run of the first with every kind of row under it, a request decided, the ground's rows."""
+
+    def __init__(self) -> None:
+        self.owner = User.objects.create_user("ann")
+        model()
+        self.tool = tool()
+        self.agent = at_work("orders", grants=(GrantSpec(tool="refund"),), handoff_targets=())
+        self.other = at_work("refunds")
+        self.draft = manifests.draft("orders", spec(title="Order desk, second"), by=None)
+        OrderingRule.objects.create(before=self.agent, after=self.other, reason="First read, then pay.")
+        RosterEpoch.objects.get_or_create(pk=1)
+        WorkerRoster.objects.create(worker="w1", host="here", pid=1, epoch=1)
+        self.run = run(self.owner, "orders")
+        self._work()
+        self._asked()
+        self._ground()
+
+    def _work(self) -> None:
+        self.dispatch = Dispatch.objects.get(run=self.run)
+        step = Step.objects.create(dispatch=self.dispatch, number=1, fence=1, model="small", reply='{"content":[]}')
+        self.call = ToolCall.objects.create(
+            dispatch=self.dispatch,
+            step=step,
+            position=0,
+            provider_id="toolu_1",
+            tool="refund",
+            tool_version=self.tool.current,
+            proposed_arguments='{"amount":20}',
+            arguments='{"amount":20}',
+            effect="keyed",
+            risk="high",
+        )
+        Attempt.objects.create(
+            call=self.call,
+            number=1,
+            fence=1,
+            idempotency_key=self.call.idempotency_key,
+            digest="d" * 64,
+            endpoint="POST http://127.0.0.1:9/refunds",
+            worker="w1",
+            deadline_at=Now() + timedelta(seconds=30),
+        )
+        Handoff.objects.create(source=self.dispatch, target=self.other, reason="Money back.", task="Pay 20 back.")
+        Route.objects.create(source=self.dispatch, number=1, agent=self.other, task="Pay.", decided_by="agent:orders")
+        blob = Blob.objects.create(digest="a" * 64, content=b"an answer")
+        Artifact.objects.create(run=self.run, dispatch=self.dispatch, name="answer", size=9, blob=blob)
+
+    def _asked(self) -> None:
+        kinds.register(AnyKind())
+        with events.recording() as log:
+            asked = requests.ask(
+                log,
+                kind=AnyKind.name,
+                run_id=self.run.pk,
+                call_id=new_id(),
+                title="Refund 20",
+                frozen={"tool": "refund", "arguments": {"amount": 20}},
+                risk=Risk.HIGH,
+                reasons=["The risk of this call is high."],
+                requester_id=self.owner.pk,
+                deadline_seconds=3600,
+            )
+        decider = User.objects.create_superuser("root")
+        decisions.decide(asked.pk, by=decider, verdict="approved", digest=asked.digest, via=SESSION)
+        kinds.forget(AnyKind.name)
+
+    def _ground(self) -> None:
+        event = Event.objects.order_by("pk").first()
+        Observation.objects.create(
+            event=event, observer="letters", failures=5, given_up=True, due_at=Now(), last_error="OSError: no"
+        )
+        IdempotencyKey.objects.create(owner=self.owner, route="runs", key="k1", body_digest="b" * 64, status=201)
+        self.token, _ = tokens.create(self.owner, ["runs:read"], by=None)
+
+    @property
+    def rows(self) -> dict[type[Model], Model]:
+        """One row of every table the admin shows."""
+        shown: list[type[Model]] = [
+            *[Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster, Tool, ToolVersion],
+            *[ApprovalRequest, Decision, Event, ChainHead, Observation, IdempotencyKey, Token, User, Group],
+            *[Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall],
+        ]
+        return {table: table._default_manager.order_by("pk").first() for table in shown}  # type: ignore[misc]
+
+
+def list_url(table: type[Model]) -> str:
+    return reverse(f"admin:{table._meta.app_label}_{table._meta.model_name}_changelist")
+
+
+def add_url(table: type[Model], query: str = "") -> str:
+    return reverse(f"admin:{table._meta.app_label}_{table._meta.model_name}_add") + query
+
+
+def change_url(row: Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def delete_url(row: Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_delete", args=[row.pk])
+
+
+def verb_url(row: Model, verb: str) -> str:
+    label = f"{row._meta.app_label}_{row._meta.model_name}"
+    return reverse(f"admin:{label}_{verb}", args=[row.pk])
+
+
+def platform_events(type: str) -> list[dict[str, Any]]:
+    found = Event.objects.filter(chain=events.PLATFORM, type=type).order_by("seq")
+    return [canonical.loads(event.data) | {"actor": event.actor} for event in found]
