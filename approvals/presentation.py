@@ -42,6 +42,11 @@ class Card:
         return self.kind.template
 
     @property
+    def is_beside_words(self) -> bool:
+        """On the run's page the agent's own words stand right above the call."""
+        return self.origin == RUN and self.request.call_id is not None
+
+    @property
     def is_open(self) -> bool:
         return self.request.status == states.OPEN
 

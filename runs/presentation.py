@@ -1,4 +1,4 @@
-"""What the pages need of runs, in few queries whatever their size: rows become small views that templates only print."""
+"""What the pages need of runs, in few queries whatever their size: rows become views that templates only print."""
 
 import json
 from collections import defaultdict
@@ -127,9 +127,14 @@ class CallView:
         return self.call.status == states.UNCERTAIN
 
     @property
+    def last_said(self) -> str:
+        return self.attempts[-1].result if self.attempts else ""
+
+    @property
     def summary(self) -> str:
-        """The arguments on one line."""
-        said = ", ".join(f"{value}" for value in self.arguments.values() if isinstance(value, (str, int, float)))
+        """The short arguments on one line."""
+        scalars = [str(value) for value in self.arguments.values() if isinstance(value, (str, int, float))]
+        said = ", ".join(value for value in scalars if len(value) <= 60)
         return said if len(said) <= 90 else said[:89] + "…"
 
 
@@ -276,6 +281,11 @@ class RunPage:
     @property
     def stop_words(self) -> str:
         return stop_words(self.run.stop_reason)
+
+    @property
+    def is_short(self) -> bool:
+        """The request stands in the heading, whole."""
+        return len(self.run.input) <= 120 and "\n" not in self.run.input.strip()
 
     @property
     def source(self) -> str:

@@ -47,8 +47,11 @@ def dispatch_of(request: ApprovalRequest) -> Dispatch | None:
 
 @register.simple_tag
 def handoff_of(request: ApprovalRequest) -> Handoff | None:
-    rows = Handoff.objects.select_related("target__published", "source__manifest__agent", "source__run")
-    return rows.filter(request=request).first()
+    """Read once, although several blocks of a card ask for it."""
+    if not hasattr(request, "shown_handoff"):
+        rows = Handoff.objects.select_related("target__published", "source__manifest")
+        request.shown_handoff = rows.filter(request=request).first()  # type: ignore[attr-defined]
+    return request.shown_handoff  # type: ignore[attr-defined]
 
 
 @register.simple_tag
@@ -63,7 +66,7 @@ def candidates(slugs: list[str]) -> list[tuple[str, str]]:
 def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Field]:
     """A field for each argument the tool's schema knows or the call brought, filled with what was typed before."""
     content = request.content
-    schema = _schema(content)
+    schema = _schema(request)
     properties = schema.get("properties", {})
     names = [*properties, *(name for name in content["arguments"] if name not in properties)]
     required = {*schema.get("required", []), *content["arguments"]}
@@ -73,9 +76,26 @@ def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Fiel
     ]
 
 
-def _schema(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    version = ToolVersion.objects.filter(pk=content.get("tool_version")).first()
-    return version.input_schema if version else {}
+def _schema(request: ApprovalRequest) -> Mapping[str, Any]:
+    """Of the very version that was ruled upon, read once."""
+    if not hasattr(request, "shown_schema"):
+        version = ToolVersion.objects.filter(pk=request.content.get("tool_version")).first()
+        request.shown_schema = version.input_schema if version else {}  # type: ignore[attr-defined]
+    return request.shown_schema  # type: ignore[attr-defined]
+
+
+@register.simple_tag
+def in_order(request: ApprovalRequest, arguments: Mapping[str, Any]) -> Any:
+    """The arguments in the order of the tool's schema: an address reads like one. Nothing is left out."""
+    return _in_order(arguments, _schema(request))
+
+
+def _in_order(value: Any, schema: Mapping[str, Any]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    names = [name for name in properties if name in value] + [name for name in value if name not in properties]
+    return {name: _in_order(value[name], properties.get(name, {})) for name in names}
 
 
 def _field(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, typed: Mapping[str, str]) -> Field:
@@ -84,7 +104,7 @@ def _field(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, 
         name=name,
         label=name.replace("_", " ").capitalize(),
         type=type,
-        value=_as_text(type, value),
+        value=_as_text(type, value, schema),
         is_required=is_required,
         hint=schema.get("description", ""),
         choices=[str(choice) for choice in schema.get("enum", [])],
@@ -114,11 +134,11 @@ def _type(schema: Mapping[str, Any], value: Any) -> str:
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
-def _as_text(type: str, value: Any) -> str:
+def _as_text(type: str, value: Any, schema: Mapping[str, Any]) -> str:
     if value is None:
         return ""
     if type == "json":
-        return json.dumps(value, indent=2, ensure_ascii=False)
+        return json.dumps(_in_order(value, schema), indent=2, ensure_ascii=False)
     if type == "boolean":
         return "true" if value else "false"
     return str(value)

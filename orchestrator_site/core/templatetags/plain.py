@@ -57,9 +57,10 @@ EFFECT_WORDS = {
 def usd(value: Any) -> str:
     """Cents where cents say something, more digits below a cent."""
     amount = Decimal(value or 0)
-    if amount and abs(amount) < Decimal("0.1"):
-        return f"${amount:.4f}"
-    return f"${amount:,.2f}"
+    if amount >= 1:
+        return f"${amount:,.2f}"
+    cents, _, rest = f"{amount:.4f}".partition(".")
+    return f"${cents}.{rest[:2]}{rest[2:].rstrip('0')}"
 
 
 @register.filter

@@ -165,6 +165,10 @@ document.addEventListener("toggle", (event) => {
 if (page) {
   tellTimes();
   setInterval(tellTimes, 1000);
+}
+
+// A page that tells of a fault stands still: it holds what was typed, and nothing fresh must take its place.
+if (page && !("still" in page.dataset)) {
   if (page.dataset.socket) connect();
   if (page.dataset.poll) setInterval(poll, Number(page.dataset.poll) * 1000);
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
