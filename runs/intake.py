@@ -1,5 +1,6 @@
 """Work enters the system here, whatever door it came by."""
 
+import math
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,11 @@ from agents.models import Agent
 from orchestrator_site.core import canonical, events
 from runs import budgets, orchestration, states
 from runs.errors import BadRequest, NotPossible
-from runs.models import Conversation, Run, ToolCall
+from runs.models import Account, Conversation, Run, ToolCall
+from runs.values import UNSTORABLE
 
 INPUT_LIMIT = 100_000
+BUDGET_LIMIT_USD = 1_000_000
 
 
 def start(
@@ -33,10 +36,10 @@ def start(
         faults["input"] = "Say what is to be done."
     elif len(input) > INPUT_LIMIT:
         faults["input"] = f"It has {len(input):,} characters; the limit is {INPUT_LIMIT:,}."
-    elif "\x00" in input:
-        faults["input"] = "It holds a NUL character, which cannot be kept."
-    if budget_usd is not None and budget_usd <= 0:
-        faults["budget_usd"] = "A budget is more than zero; leave it out for none."
+    elif UNSTORABLE.search(input):
+        faults["input"] = "It holds a NUL or half a character, which cannot be kept."
+    if budget_usd is not None and not (math.isfinite(budget_usd) and 0 < budget_usd <= BUDGET_LIMIT_USD):
+        faults["budget_usd"] = f"A budget is more than zero and at most {BUDGET_LIMIT_USD:,}; leave it out for none."
     _check_metadata(metadata or {}, faults)
     if faults:
         raise BadRequest(faults)
@@ -72,7 +75,9 @@ def retry(run: Run, by: User, *, source: str) -> Run:
     if ToolCall.objects.with_effect_in(run.pk).exists():
         raise NotPossible("The run had effects that a second one would repeat; start a new one that says what is left.")
     slug = run.agent.slug if run.agent else None
-    return start(by, run.input, source=source, agent=slug, metadata=run.metadata | {"retry_of": str(run.pk)})
+    budget_usd = Account.objects.filter(run=run).values_list("cap_usd", flat=True).first()
+    metadata = run.metadata | {"retry_of": str(run.pk)}
+    return start(by, run.input, source=source, agent=slug, metadata=metadata, budget_usd=budget_usd)
 
 
 def _agent(slug: str | None, faults: dict[str, str]) -> Agent | None:
@@ -98,7 +103,10 @@ def _conversation(owner: User, conversation: UUID | None, faults: dict[str, str]
 
 def _check_metadata(metadata: dict[str, Any], faults: dict[str, str]) -> None:
     try:
-        if len(canonical.dumps(metadata)) > 10_000:
+        written = canonical.dumps(metadata)
+        if len(written) > 10_000:
             faults["metadata"] = "It is larger than 10,000 bytes; keep it to labels and ids."
+        elif "\\u0000" in written:
+            faults["metadata"] = "It holds a NUL character, which cannot be kept."
     except canonical.NotCanonical as error:
         faults["metadata"] = f"It cannot be kept as JSON: {error}"

@@ -1,11 +1,15 @@
 """What a turn answers with, and what an advance comes to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from runs.states import StopReason
+
+# What no text column can keep: NUL, and half characters (lone surrogates).
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,11 @@
 """A model's reply -> the next step. Pure: no query, no clock. Every stop reason, known or not, has an outcome."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agents.values import ModelReply
 from runs.states import StopReason
-from runs.values import AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedCall
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from runs.values import UNSTORABLE, AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedCall
 
 _CUT_OFF: dict[str, NextStep] = {
     "max_tokens": GiveUp(StopReason.MAX_TOKENS, "The model's answer was cut off at its output limit."),

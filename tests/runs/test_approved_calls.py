@@ -405,7 +405,7 @@ class TestSeveralCallsOfOneTurn:
         tool("echo", "tests.echo")
         agent("worker", "pay", "echo")
 
-        run = carry_all(start(ann, script(call(("pay", {"amount": 5}), ("echo", {})), text("Done."))))
+        carry_all(start(ann, script(call(("pay", {"amount": 5}), ("echo", {})), text("Done."))))
 
         paying, echoed = ToolCall.objects.order_by("position")
         assert (paying.status, echoed.status) == (states.AWAITING_APPROVAL, states.DONE)
