@@ -10,7 +10,7 @@ from django.utils import timezone
 from approvals import eligibility, kinds, states
 from approvals.kinds import Kind
 from approvals.models import CLOCK, ApprovalRequest, Decision
-from orchestrator_site.core.templatetags.plain import distance
+from orchestrator_site.core.templatetags.plain import ago_words
 
 QUEUE, RUN, PAGE = "queue", "run", "page"
 
@@ -103,7 +103,7 @@ def card(
 
 def told(decision: Decision) -> str:
     """“Alice approved this 3 s ago.”"""
-    when = f"{distance((timezone.now() - decision.at).total_seconds())} ago"
+    when = ago_words((timezone.now() - decision.at).total_seconds())
     if decision.via == CLOCK:
         return f"Nobody decided in time: it expired {when}."
     if decision.verdict == states.SUPERSEDED:

@@ -24,9 +24,9 @@ NOTICES_SHOWN = 6
 @signed_in
 def home(request: HttpRequest) -> HttpResponse:
     user = request.user
-    visible = access.visible_runs(user)
+    visible = Run.objects.visible_to(user)
     decidable = ApprovalRequest.objects.decidable_by(user).select_related("requester").in_queue_order()
-    mine = Run.objects.filter(owner=user).order_by("-pk")
+    mine = Run.objects.filter(owner_id=user.pk).order_by("-pk")
     context = {
         "title": "What needs you now",
         "requests": list(decidable.defer("frozen", "edited_frozen", "reasoning")[:REQUESTS_SHOWN]),

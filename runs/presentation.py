@@ -351,17 +351,17 @@ def _calls(rows: Any, cards: Mapping[Any, Card]) -> list[CallView]:
 
 def _as_tree(run: Run, nodes: Sequence[Node], cards: Mapping[Any, Card]) -> list[Node]:
     """Whoever was routed or handed to stands below who did it."""
-    by_id = {node.dispatch.pk: node for node in nodes}
+    by_id: dict[Any, Node] = {node.dispatch.pk: node for node in nodes}
     above: dict[Any, Any] = {}
     for route in Route.objects.filter(source__run=run, node__isnull=False):
         above[route.node_id] = route.source_id
         by_id[route.node_id].decided_by = route.decided_by
-    for handoff in Handoff.objects.filter(source__run=run).select_related("target", "request__decision"):
+    for handoff in Handoff.objects.filter(source__run=run).select_related("target"):
         by_id[handoff.source_id].handoff = handoff
         by_id[handoff.source_id].handoff_card = cards.get(handoff.request_id)
         if handoff.continued_by_id:
             above[handoff.continued_by_id] = handoff.source_id
-    roots = []
+    roots: list[Node] = []
     for node in nodes:
         parent = by_id.get(above.get(node.dispatch.pk))
         (parent.children if parent else roots).append(node)

@@ -76,7 +76,7 @@ def _conversation(text: str | None) -> UUID | None:
 def index(request: HttpRequest) -> HttpResponse:
     """`?status=&agent=&whose=mine|all&before=<run id>`. Ids grow with time, so a page is one index scan."""
     chosen = {name: request.GET.get(name, "") for name in ("status", "agent", "whose")}
-    rows = _filtered(access.visible_runs(request.user), request, chosen)
+    rows = _filtered(Run.objects.visible_to(request.user), request, chosen)
     if before := request.GET.get("before"):
         rows = rows.filter(pk__lt=_id_or_404(before))
     found = list(rows.select_related("owner").order_by("-pk")[: RUNS_A_PAGE + 1])
@@ -175,7 +175,7 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 def _visible(request: HttpRequest, run_id: UUID, *joined: str) -> Run:
-    rows = access.visible_runs(request.user)
+    rows = Run.objects.visible_to(request.user)
     return get_object_or_404(rows.select_related(*joined) if joined else rows, pk=run_id)
 
 
@@ -189,7 +189,7 @@ def uncertain_calls(request: HttpRequest) -> HttpResponse:
 @require_POST
 @signed_in
 def resolve(request: HttpRequest, call_id: UUID) -> HttpResponse:
-    visible = ToolCall.objects.filter(dispatch__run__in=access.visible_runs(request.user))
+    visible = ToolCall.objects.filter(dispatch__run__in=Run.objects.visible_to(request.user))
     call = get_object_or_404(visible, pk=call_id)
     if not access.may_resolve(request.user):
         return _uncertain_page(request, call_id, "You may see this call; resolving it takes an operator.", status=403)
@@ -220,7 +220,7 @@ def _finding(text: str | None) -> uncertain.Finding:
 def _uncertain_page(request: HttpRequest, call_id: UUID | None = None, fault: str = "", status: int = 200):
     context = {
         "title": "Uncertain calls",
-        "doubts": presentation.doubts(access.visible_runs(request.user)),
+        "doubts": presentation.doubts(Run.objects.visible_to(request.user)),
         "may_resolve": access.may_resolve(request.user),
         "fault": fault,
         "fault_of": call_id,

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from approvals.models import ApprovalRequest
 from runs import access
-from runs.models import ToolCall
+from runs.models import Run, ToolCall
 
 register = template.Library()
 
@@ -21,7 +21,7 @@ def site_nav(context: template.Context) -> dict[str, Any]:
         "user": user,
         "path": request.path,
         "approvals": ApprovalRequest.objects.decidable_by(user).count(),
-        "uncertain": ToolCall.objects.uncertain().filter(dispatch__run__in=access.visible_runs(user)).count(),
+        "uncertain": ToolCall.objects.uncertain().filter(dispatch__run__in=Run.objects.visible_to(user)).count(),
         "may_look_after": access.may_look_after(user),
         "csrf_token": context.get("csrf_token"),
     }

@@ -1,7 +1,7 @@
 """What the cards of the conductor's requests show beside the request itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ class Field:
 @register.simple_tag
 def dispatch_of(request: ApprovalRequest) -> Dispatch | None:
     """Who asks, for which run: one query."""
+    if request.dispatch_id is None:
+        return None
     return Dispatch.objects.select_related("run__owner", "manifest__agent").filter(pk=request.dispatch_id).first()
 
 
@@ -68,7 +70,7 @@ def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Fiel
     content = request.content
     schema = _schema(request)
     properties = schema.get("properties", {})
-    names = [*properties, *(name for name in content["arguments"] if name not in properties)]
+    names = _names({*properties, *content["arguments"]}, schema)
     required = {*schema.get("required", []), *content["arguments"]}
     return [
         _field(name, properties.get(name, {}), content["arguments"].get(name), name in required, typed)
@@ -79,14 +81,14 @@ def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Fiel
 def _schema(request: ApprovalRequest) -> Mapping[str, Any]:
     """Of the very version that was ruled upon, read once."""
     if not hasattr(request, "shown_schema"):
-        version = ToolVersion.objects.filter(pk=request.content.get("tool_version")).first()
+        version = ToolVersion.objects.filter(pk=request.content["tool_version"]).first()
         request.shown_schema = version.input_schema if version else {}  # type: ignore[attr-defined]
     return request.shown_schema  # type: ignore[attr-defined]
 
 
 @register.simple_tag
 def in_order(request: ApprovalRequest, arguments: Mapping[str, Any]) -> Any:
-    """The arguments in the order of the tool's schema: an address reads like one. Nothing is left out."""
+    """The arguments, what the tool's schema requires first: an address reads like one. Nothing is left out."""
     return _in_order(arguments, _schema(request))
 
 
@@ -94,8 +96,13 @@ def _in_order(value: Any, schema: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
-    names = [name for name in properties if name in value] + [name for name in value if name not in properties]
-    return {name: _in_order(value[name], properties.get(name, {})) for name in names}
+    return {name: _in_order(value[name], properties.get(name, {})) for name in _names(value, schema)}
+
+
+def _names(names: Iterable[str], schema: Mapping[str, Any]) -> list[str]:
+    """The database keeps no order of an object's keys, but that of the list of required ones."""
+    required = schema.get("required", [])
+    return [name for name in required if name in names] + sorted(name for name in names if name not in required)
 
 
 def _field(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, typed: Mapping[str, str]) -> Field:

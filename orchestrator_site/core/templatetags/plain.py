@@ -92,13 +92,16 @@ def distance(seconds: float) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def ago_words(seconds: float) -> str:
+    return f"{distance(seconds)} ago" if seconds >= 2 else "just now"
+
+
 @register.simple_tag
 def ago(moment: dt.datetime | None) -> SafeString | str:
     """How long ago; kept up to date by the page's script."""
     if moment is None:
         return ""
-    said = distance((timezone.now() - moment).total_seconds())
-    return _time(moment, "data-ago", f"{said} ago")
+    return _time(moment, "data-ago", ago_words((timezone.now() - moment).total_seconds()))
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ import { morph } from "./morph.js";
 const page = document.querySelector("[data-live]");
 const HINT_MS = 150;
 const LONGEST_BACKOFF_MS = 30_000;
+const REFUSALS = new Set([4400, 4401, 4404]); // asking again would bring the same answer
 
 let timer = null;
 let isFetching = false;
@@ -68,8 +69,9 @@ function connect() {
     hint(); // whatever happened while nobody listened
   });
   socket.addEventListener("message", (event) => hear(JSON.parse(event.data)));
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", ({ code }) => {
     socket = null;
+    if (REFUSALS.has(code)) return;
     say("polling", "asking every few seconds");
     failures += 1;
     setTimeout(connect, Math.min(1000 * 2 ** failures, LONGEST_BACKOFF_MS));
@@ -115,7 +117,8 @@ function distance(seconds) {
 function tellTimes() {
   const now = Date.now();
   for (const time of document.querySelectorAll("time[data-ago]")) {
-    put(time, `${distance((now - Date.parse(time.dateTime)) / 1000)} ago`);
+    const past = (now - Date.parse(time.dateTime)) / 1000;
+    put(time, past < 2 ? "just now" : `${distance(past)} ago`);
   }
   for (const time of document.querySelectorAll("time[data-until]")) {
     const left = (Date.parse(time.dateTime) - now) / 1000;
