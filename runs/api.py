@@ -208,7 +208,7 @@ class Uncertain(Listing):
         calls = _calls(request).uncertain()
         if "run" in query:
             calls = calls.filter(dispatch__run_id=query["run"])
-        return Page("created_at").answer(calls, self, UncertainCallSerializer)
+        return Page("created_at", "pk").answer(calls, self, UncertainCallSerializer)
 
 
 class Resolve(Endpoint):

@@ -38,10 +38,10 @@ class Page(CursorPagination):
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = 200
-    ordering = "-created_at"
+    ordering: tuple[str, ...] = ("-created_at", "-pk")
 
-    def __init__(self, ordering: str = "-created_at") -> None:
-        self.ordering = ordering
+    def __init__(self, *ordering: str) -> None:
+        self.ordering = ordering or self.ordering
 
     def answer(self, rows: QuerySet, view: APIView, shape: type[BaseSerializer]) -> Response:
         """One page of `rows`, which are cut to what the user may see already."""

@@ -56,12 +56,14 @@ def idempotent(post: Handler) -> Handler:
 def _claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     """This key's row, and whether it is ours to fill. Who holds the lock is at work until its transaction ends."""
     owner, route = permissions.person(request), request.path
+    kept = IdempotencyKey.objects.filter(owner=owner, route=route, key=key, created_at__gt=Now() - KEPT)
+    if (answered := kept.first()) is not None:
+        return answered, False
     if not _try_lock(f"{owner.pk} {route} {key}"):
         raise conflict("A request with this key is still at work; ask again in a moment.", kind="in-flight")
     _forget_old()
-    kept = IdempotencyKey.objects.filter(owner=owner, route=route, key=key, created_at__gt=Now() - KEPT).first()
-    if kept is not None:
-        return kept, False
+    if (answered := kept.first()) is not None:  # its transaction ended between our two looks
+        return answered, False
     IdempotencyKey.objects.filter(owner=owner, route=route, key=key).delete()
     return IdempotencyKey.objects.create(owner=owner, route=route, key=key, body_digest=_digest(request)), True
 
