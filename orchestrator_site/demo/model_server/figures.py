@@ -266,7 +266,7 @@ def _once(mentions: list[Mention]) -> list[Mention]:
 def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: bool = False) -> Decimal | None:
     """The sum asked back: of all sums in the text the one nearest to the asking, the last one after a correction."""
     taken = {mention.at for mention in orders}
-    mentions = _corrected(tokens, [m for m in _sums(tokens) if m.at not in taken])
+    mentions = _corrected(tokens, [m for m in sums_in(tokens) if m.at not in taken])
     asking = [at for at, token in enumerate(tokens) if token.stem in BACK_STEMS and token.kind == "word"]
     candidates = [mention for mention in mentions if not _is_a_price(tokens, mention)] or (mentions if part else [])
     if not candidates:
@@ -284,7 +284,7 @@ MOVES_MONEY = frozenset(
 def asked_back_at(tokens: Sequence[Token], orders: Sequence[Mention]) -> list[int]:
     """Where a sum stands beside `back`, `off`, `too much` or a verb that moves money: it is wanted back."""
     taken = {mention.at for mention in orders}
-    return [mention.at for mention in _sums(tokens) if mention.at not in taken and _wanted_back(tokens, mention)]
+    return [mention.at for mention in sums_in(tokens) if mention.at not in taken and _wanted_back(tokens, mention)]
 
 
 def _wanted_back(tokens: Sequence[Token], mention: Mention) -> bool:
@@ -299,7 +299,7 @@ def _distance(mention: Mention, asking: list[int]) -> int:
     return min(abs(mention.at - at) for at in asking)
 
 
-def _sums(tokens: Sequence[Token]) -> list[Mention]:
+def sums_in(tokens: Sequence[Token]) -> list[Mention]:
     found: list[Mention] = []
     at = 0
     while at < len(tokens):
