@@ -12,6 +12,7 @@ from runs import lifecycle, orchestration, states
 from runs.engine import cancelling
 from runs.errors import NotPossible
 from runs.models import Dispatch, Handoff, Run
+from runs.states import StopReason
 
 
 def cancel(run_id: UUID, by: User) -> Run:
@@ -28,7 +29,7 @@ def cancel(run_id: UUID, by: User) -> Run:
         held = Dispatch.objects.select_for_update(of=("self",)).filter(run=run, status__in=states.DISPATCH.open)
         for dispatch in held.order_by("number"):
             if dispatch.status != states.WORKING:
-                cancelling.end_held(log, dispatch, why)
+                cancelling.end_held(log, dispatch, StopReason.CANCELLED, why)
         _withdraw_handoffs(log, run, why)
         requests.supersede(log, ApprovalRequest.objects.filter(run_id=run.pk), why=why)
         orchestration.advance_locked(log, run)

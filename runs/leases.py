@@ -24,7 +24,6 @@ from runs import lifecycle, states
 from runs.errors import LostLease
 from runs.models import Dispatch
 from runs.models.dispatches import STATE_VERSION
-from runs.states import StopReason
 from runs.values import Lease
 
 logger = logging.getLogger(__name__)
@@ -45,9 +44,6 @@ def claim(dispatch_id: UUID) -> Lease | None:
         free = Dispatch.objects.forgotten().filter(pk=dispatch_id, state_version__lte=STATE_VERSION)
         dispatch = free.select_for_update(skip_locked=True).first()
         if dispatch is None:
-            return None
-        if dispatch.claims_without_progress >= QUARANTINE_AFTER:
-            _quarantine(log, dispatch)
             return None
         lease = _take(log, dispatch)
         crashpoints.reach("before_claim_commit")
@@ -71,12 +67,8 @@ def _take(log: Record, dispatch: Dispatch) -> Lease:
         due_at=None,
     )
     Dispatch.objects.filter(pk=dispatch.pk, started_at__isnull=True).update(started_at=Now())
-    return Lease(dispatch.pk, dispatch.run_id, owner, dispatch.fence + 1)
-
-
-def _quarantine(log: Record, dispatch: Dispatch) -> None:
-    message = f"It was started {QUARANTINE_AFTER} times and ended its worker each time; it was set aside."
-    lifecycle.end_dispatch(log, dispatch, StopReason.QUARANTINED, message)
+    is_worn_out = dispatch.claims_without_progress >= QUARANTINE_AFTER
+    return Lease(dispatch.pk, dispatch.run_id, owner, dispatch.fence + 1, is_worn_out)
 
 
 def lease_length() -> timedelta:

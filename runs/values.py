@@ -14,12 +14,16 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to move one dispatch. Every write names the fence; a grown fence means that the right is gone."""
+    """The right to move one dispatch. Every write names the fence; a grown fence means that the right is gone.
+
+    `is_worn_out`: it was claimed too often without one recorded step, and may only be ended.
+    """
 
     dispatch_id: UUID
     run_id: UUID
     owner: str
     fence: int
+    is_worn_out: bool = False
 
 
 # -- what a model's reply asks for -------------------------------------------------------------------------------

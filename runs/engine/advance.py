@@ -12,6 +12,8 @@ from runs.models import Dispatch, Handoff, Step, ToolCall
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome
 
+SET_ASIDE = "It was started again and again and ended its worker each time; it was set aside."
+
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -33,9 +35,13 @@ def advance(lease: Lease) -> Outcome:
 
     No transaction is open while a model or a tool is called. Raises LostLease when another worker holds it now.
     """
+    if lease.is_worn_out:
+        return cancelling.end_at_once(lease, StopReason.QUARANTINED, SET_ASIDE)
     view = _read(lease)
     if view.dispatch.run.cancel_requested_at is not None:
-        return cancelling.end(lease)
+        return cancelling.end(lease, StopReason.CANCELLED, "The run was cancelled.")
+    if stopped := _stopped_by_person(view):
+        return cancelling.end(lease, StopReason.REJECTED, stopped)
     if unfinished := [step for step in view.steps if step.status == states.ASKED]:
         asking.settle_lost(lease, unfinished[0])
         return Continue()
@@ -51,7 +57,7 @@ def advance(lease: Lease) -> Outcome:
 def _read(lease: Lease) -> View:
     dispatch = Dispatch.objects.select_related("run", "manifest__agent").get(pk=lease.dispatch_id)
     steps = list(dispatch.steps.order_by("number"))
-    calls = list(dispatch.calls.select_related("request").order_by("step__number", "position"))
+    calls = list(dispatch.calls.select_related("request__decision").order_by("step__number", "position"))
     return View(dispatch, steps, calls, offer(dispatch.manifest.spec(), dispatch.manifest.agent.slug))
 
 
@@ -93,9 +99,6 @@ def _concluded(lease: Lease, view: View) -> Outcome | None:
         if routes := [route.agent.slug for route in held.routes.select_related("agent")]:
             lifecycle.end_dispatch(log, held, StopReason.FINISHED, f"Routed to {', then '.join(routes)}.")
             return Ended(StopReason.FINISHED)
-        if stopped := _stopped_by_person(view):
-            lifecycle.end_dispatch(log, held, StopReason.REJECTED, stopped)
-            return Ended(StopReason.REJECTED)
         limit = limits.reached(held, held.manifest.spec().limits, view.calls, leases.working_seconds(held))
         if limit:
             lifecycle.end_dispatch(log, held, limit.reason, limit.message, output=_last_text(view))

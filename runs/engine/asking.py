@@ -260,17 +260,20 @@ def _after_failure(log: Record, dispatch: Dispatch, failure: ModelFailure) -> Ou
 
 
 def settle_lost(lease: Lease, step: Step) -> None:
-    """A reply that a crash swallowed: its reservation counts as spent in full, marked as an estimate."""
     with events.recording() as log:
-        dispatch = leases.hold(lease)
-        lifecycle.move_step(
-            log,
-            dispatch,
-            step,
-            states.LOST,
-            error="The worker went away before the reply was recorded.",
-            cost_usd=step.reserved_usd,
-            cost_estimated=True,
-        )
-        leases.note(dispatch, cost_usd=dispatch.cost_usd + step.reserved_usd)
-        budgets.settle(dispatch, step.reserved_usd, step.reserved_usd)
+        count_lost(log, leases.hold(lease), step)
+
+
+def count_lost(log: Record, dispatch: Dispatch, step: Step) -> None:
+    """A reply that a crash swallowed: its reservation counts as spent in full, marked as an estimate."""
+    lifecycle.move_step(
+        log,
+        dispatch,
+        step,
+        states.LOST,
+        error="The worker went away before the reply was recorded.",
+        cost_usd=step.reserved_usd,
+        cost_estimated=True,
+    )
+    leases.note(dispatch, cost_usd=dispatch.cost_usd + step.reserved_usd)
+    budgets.settle(dispatch, step.reserved_usd, step.reserved_usd)

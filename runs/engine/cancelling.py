@@ -1,4 +1,4 @@
-"""End a dispatch whose run is being cancelled: what is open is taken back, what is executing stays and may be resolved."""
+"""End a dispatch before its time: what is open is taken back, what is executing stays and may be resolved."""
 
 from approvals import requests
 from approvals.models import ApprovalRequest
@@ -6,31 +6,47 @@ from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
 from runs.engine import asking, effects
-from runs.models import Dispatch, ToolCall
+from runs.models import Attempt, Dispatch, Handoff, ToolCall
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome
+from tools.values import Effect, ErrorKind
 
 NOT_STARTED = (states.PROPOSED, states.RULED, states.AWAITING_APPROVAL, states.DEFERRED, states.READY)
 
 
-def end(lease: Lease) -> Outcome:
+def end(lease: Lease, reason: StopReason, why: str) -> Outcome:
     """The holder's way: settle first what a crash left open, then end."""
     if executing := ToolCall.objects.filter(dispatch_id=lease.dispatch_id, status=states.EXECUTING).first():
         effects.recover(lease, executing)
         return Continue()
-    dispatch = Dispatch.objects.get(pk=lease.dispatch_id)
-    if asked := dispatch.steps.filter(status=states.ASKED).first():
-        asking.settle_lost(lease, asked)
-        return Continue()
+    return end_at_once(lease, reason, why)
+
+
+def end_at_once(lease: Lease, reason: StopReason, why: str) -> Ended:
+    """Without a lookup or anything else that may have ended its workers: what was executing is in doubt."""
     with events.recording() as log:
-        end_held(log, leases.hold(lease), "The run was cancelled.")
-    return Ended(StopReason.CANCELLED)
+        end_held(log, leases.hold(lease), reason, why)
+    return Ended(reason)
 
 
-def end_held(log: Record, dispatch: Dispatch, why: str) -> None:
-    """The caller holds the dispatch's row, and no call of it is executing. Locks: calls, then requests."""
+def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> None:
+    """The caller holds the dispatch's row, and no worker does. Locks: calls, then requests."""
+    for attempt in Attempt.objects.filter(call__dispatch=dispatch, status=states.SENT).select_related("call"):
+        _leave_in_doubt(log, dispatch, attempt)
     open_calls = ToolCall.objects.select_for_update().filter(dispatch=dispatch, status__in=NOT_STARTED)
     for call in open_calls.order_by("step", "position"):
-        lifecycle.move_call(log, dispatch.run_id, call, states.CANCELLED, result=why, error_kind="cancelled")
+        lifecycle.move_call(log, dispatch.run_id, call, states.CANCELLED, result=why, error_kind=ErrorKind.CANCELLED)
+    for step in dispatch.steps.filter(status=states.ASKED):
+        asking.count_lost(log, dispatch, step)
+    for handoff in Handoff.objects.filter(source=dispatch, status=states.PROPOSED).select_related("target"):
+        lifecycle.move_handoff(log, dispatch.run_id, handoff, states.CANCELLED)
     requests.supersede(log, ApprovalRequest.objects.filter(dispatch_id=dispatch.pk), why=why)
-    lifecycle.end_dispatch(log, dispatch, StopReason.CANCELLED, why)
+    lifecycle.end_dispatch(log, dispatch, reason, why)
+
+
+def _leave_in_doubt(log: Record, dispatch: Dispatch, attempt: Attempt) -> None:
+    """A call that was sent and never recorded: harmless if it is pure, else a person says what became of it."""
+    lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
+    to = states.FAILED if attempt.call.effect == Effect.PURE else states.UNCERTAIN
+    told = {"result": effects.WORKER_GONE, "error_kind": ErrorKind.LOST}
+    lifecycle.move_call(log, dispatch.run_id, attempt.call, to, **told)

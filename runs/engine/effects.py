@@ -46,6 +46,7 @@ from tools.values import (
 MOST_ATTEMPTS = 3
 # Past a call's own deadline its executor has this long to kill it and tell.
 GRACE_SECONDS = 5
+WORKER_GONE = "The worker went away while the call was under way."
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
 _IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
@@ -332,7 +333,7 @@ def recover(lease: Lease, call: ToolCall) -> None:
             return
         lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
         to = _after_crash(call, attempt, found, dead)
-        unclear = {"result": "The worker went away while the call was under way."} if to == states.UNCERTAIN else {}
+        unclear = {"result": WORKER_GONE} if to == states.UNCERTAIN else {}
         lifecycle.move_call(log, dispatch.run_id, call, to, **unclear)
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import lifecycle, states
-from runs.models import Handoff, Route, Run
+from runs.models import Handoff, Run
 from runs.orchestration import aggregation, handoffs, nodes, routes
 from runs.states import StopReason
 from runs.values import Continue, Ended, Outcome, Waiting
@@ -47,8 +47,7 @@ def _begin(log: Record, run: Run) -> Outcome:
 def _is_done(run: Run) -> bool:
     open_nodes = run.dispatches.open().exists()
     open_handoffs = Handoff.objects.filter(source__run=run, status=states.PROPOSED).exists()
-    unrouted = run.cancel_requested_at is None and Route.objects.filter(source__run=run, node__isnull=True).exists()
-    return not (open_nodes or open_handoffs or unrouted)
+    return not (open_nodes or open_handoffs)
 
 
 def _finish(log: Record, run: Run) -> Outcome:

@@ -28,5 +28,5 @@ def aggregate(run: Run) -> RunResult:
 
 def answering(run: Run) -> list[Dispatch]:
     """The nodes whose results are the run's answer: not routers that routed, nor nodes that continue another."""
-    every = run.dispatches.exclude(routes__isnull=False).exclude(continues_handoff__isnull=False)
+    every = run.dispatches.exclude(routes__node__isnull=False).exclude(continues_handoff__isnull=False)
     return list(every.exclude(status=states.SKIPPED).order_by("number"))

@@ -112,6 +112,9 @@ def _declined_text(node: Dispatch, handoff: Handoff) -> str:
 
 
 def _handoff(node: Dispatch) -> Handoff | None:
+    """What it ended by, if that was a handoff."""
+    if node.stop_reason != StopReason.HANDED_OFF:
+        return None
     return Handoff.objects.filter(source=node).select_related("target", "continued_by", "request__decision").first()
 
 

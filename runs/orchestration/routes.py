@@ -6,6 +6,7 @@ from agents import roster
 from agents.models import Agent
 from agents.values import AgentKind
 from orchestrator_site.core.events import Record
+from runs import states
 from runs.models import Dispatch, Route, Run
 from runs.orchestration import nodes
 
@@ -19,7 +20,7 @@ def first_agent(run: Run) -> Agent | None:
 
 def expand(log: Record, run: Run) -> None:
     """Turn routes without a node into nodes, each after the one before it, with a reference to its result."""
-    waiting = Route.objects.filter(source__run=run, node__isnull=True).exclude(source__finished_at__isnull=True)
+    waiting = Route.objects.filter(source__run=run, source__status=states.SUCCEEDED, node__isnull=True)
     by_source: dict[Dispatch, list[Route]] = {}
     for route in waiting.select_related("source", "agent__published__agent"):
         by_source.setdefault(route.source, []).append(route)

@@ -8,7 +8,7 @@ import pytest
 from agents import manifests
 from agents.models import Agent
 from approvals.models import ApprovalRequest
-from runs import carrier, reconcile, states
+from runs import states
 from runs.engine import asking, turn
 from runs.models import Dispatch, Step, ToolCall
 from runs.states import StopReason
@@ -348,10 +348,9 @@ class TestFailInABox:
         monkeypatch.setattr(asking, "prepare", lambda *args: 1 / 0)
         run = start(ann, script(text("Hello.")))
 
-        while carrier.carry(run.dispatches.get().pk):
+        while not run.is_final:
             Dispatch.objects.filter(run=run).update(due_at=None)
-        reconcile.sweep()
-        run.refresh_from_db()
+            run = carry_all(run)
 
         assert ended(run)[0] == StopReason.QUARANTINED
         assert "tripped over an error of ours" in caplog.text
