@@ -43,7 +43,10 @@ function arm(form) {
 
 function disclose(key) {
   const details = act(key);
-  if (details) details.open = !details.open;
+  if (!details) return;
+  details.open = !details.open;
+  // At once, not when the toggle is told of: the next key is the first letter of a reason.
+  if (details.open) details.querySelector("textarea, input:not([type=hidden])")?.focus();
 }
 
 const KEYS = {

@@ -1,0 +1,264 @@
+"""The queue and its cards: what is shown, and what becomes of a posted form."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from django.urls import reverse
+
+from agents.values import AgentKind
+from approvals import states
+from approvals.models import ApprovalRequest
+from runs import states as run_states
+from runs.models import Run
+from tests.pages.conftest import ASKED, asks_to_pay_back
+from tests.runs.cast import agent, call, carry_all, decide, only_call, request_of, script, scripts, start, text, tool
+from tools.values import Effect, Risk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def post(client, request, verdict, **fields):
+    posted = {"verdict": verdict, "digest": request.digest, "origin": "queue", "show": "mine"} | fields
+    return client.post(reverse("approvals:decide", args=[request.pk]), posted)
+
+
+def run_of(request):
+    return Run.objects.get(pk=request.run_id)
+
+
+EDIT = {"edit:integer:order_number": "1042", "edit:number:amount": "20", "edit:long?:reason": "Half of it."}
+
+
+def test_the_card_says_what_would_be_done_why_and_bound_to_what(at, asked, alice):
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+
+    for said in (
+        "Pay back",
+        "49.5",
+        "It arrived broken.",
+        "The photo shows the crack.",
+        "The risk of this call is high",
+    ):
+        assert said in html
+    assert asked.digest[:12] in html
+    assert "keyed effect" in html
+    assert "started by shop" in html
+
+
+def test_approving_selects_the_next_in_the_queue(at, asked, app, alice):
+    following = request_of(asks_to_pay_back(app, amount=10))
+
+    response = post(at(alice), asked, "approved")
+
+    assert response.url == f"{reverse('approvals:queue')}?show=mine&selected={following.pk}"
+    asked.refresh_from_db()
+    assert (asked.status, asked.decision.by, asked.decision.via) == (states.APPROVED, alice, "session")
+
+
+def test_the_last_of_the_queue_selects_the_one_above(at, asked, app, alice):
+    last = request_of(asks_to_pay_back(app, amount=10))
+
+    assert str(asked.pk) in post(at(alice), last, "approved").url
+
+
+def test_getting_never_decides(at, asked, alice):
+    response = at(alice).get(reverse("approvals:decide", args=[asked.pk]), {"verdict": "approved"})
+
+    assert response.status_code == 405
+    asked.refresh_from_db()
+    assert asked.status == states.OPEN
+
+
+def test_a_digest_that_was_not_shown_decides_nothing(at, asked, alice):
+    response = post(at(alice), asked, "approved", digest="0" * 64)
+
+    assert response.status_code == 409
+    assert "What you saw is not what is asked" in response.content.decode()
+    asked.refresh_from_db()
+    assert asked.status == states.OPEN
+
+
+def test_who_comes_second_is_told_kindly_who_was_first(at, asked, olga, alice):
+    decide(asked, olga)
+
+    response = post(at(alice), asked, "approved")
+
+    assert response.status_code == 409
+    assert "Olga approved this just now. Your decision was not needed" in response.content.decode()
+
+
+def test_rejecting_takes_a_reason_and_keeps_the_form_open(at, asked, alice):
+    response = post(at(alice), asked, "rejected")
+
+    assert response.status_code == 422
+    assert "Say why you reject it" in response.content.decode()
+    assert f'id="reject-{asked.pk}" data-act="r" open' in response.content.decode()
+
+
+def test_rejecting_and_stopping_ends_the_agents_part(at, asked, alice):
+    post(at(alice), asked, "rejected", reason="No photo was sent.", stop="yes")
+
+    run = carry_all(run_of(asked))
+    assert run.status == run_states.FAILED
+    assert run.stop_reason == "rejected"
+
+
+def test_an_edit_is_read_by_the_types_of_its_fields(at, asked, alice):
+    post(at(alice), asked, "modified", **EDIT, **{"edit:boolean?:is_gift": "true", "edit:json?:address": ""})
+
+    arguments = json.loads(only_call(run_of(asked)).arguments)
+    assert arguments == {"order_number": 1042, "amount": 20, "reason": "Half of it.", "is_gift": True}
+    asked.refresh_from_db()
+    assert asked.status == states.MODIFIED
+
+
+def test_a_field_that_cannot_be_read_keeps_all_that_was_typed(at, asked, alice):
+    response = post(at(alice), asked, "modified", **EDIT | {"edit:number:amount": "twenty"})
+
+    html = response.content.decode()
+    assert response.status_code == 422
+    assert "&#x27;twenty&#x27; is not a number" in html
+    assert 'value="twenty"' in html
+
+
+def test_an_edit_the_schema_refuses_keeps_all_that_was_typed(at, asked, alice):
+    html = post(at(alice), asked, "modified", **EDIT | {"edit:number:amount": "5000"}).content.decode()
+
+    assert "amount: 5000 is greater than the maximum of 1000" in html
+    assert 'value="5000"' in html
+    assert f'id="edit-{asked.pk}" data-act="e" open' in html
+
+
+def test_the_edit_form_has_a_field_for_each_argument_of_the_schema(at, asked, alice):
+    html = at(alice).get(reverse("approvals:page", args=[asked.pk])).content.decode()
+
+    for name in ("integer:order_number", "number:amount", "long:reason", "json?:address", "boolean?:is_gift"):
+        assert f'name="edit:{name}"' in html
+    assert f'value="{ASKED["amount"]}"' in html
+
+
+def test_an_answer_stands_in_the_tools_place(at, asked, alice):
+    post(at(alice), asked, "answered", answer="It was paid back by hand.")
+
+    assert only_call(run_of(asked)).result == "It was paid back by hand."
+
+
+def test_who_may_not_decide_reads_why(at, asked, app):
+    html = at(app).get(reverse("approvals:page", args=[asked.pk])).content.decode()
+
+    assert "You do not have the permission to decide approval requests." in html
+    assert 'value="approved"' not in html
+
+
+def test_deciding_on_the_runs_page_comes_back_to_it(at, asked, alice):
+    page = reverse("runs:page", args=[asked.run_id])
+
+    assert f'id="request-{asked.pk}"' in at(alice).get(page).content.decode()
+    assert post(at(alice), asked, "approved", origin="run", back=page).url == page
+    assert post(at(alice), asked, "approved", origin="run", back="https://evil.example/").status_code == 409
+
+
+def test_no_page_sends_a_person_to_another_host(at, asked, alice):
+    response = post(at(alice), asked, "approved", origin="run", back="https://evil.example/")
+
+    assert response.url == reverse("approvals:page", args=[asked.pk])
+
+
+def test_a_question_offers_its_candidates_to_who_asked(at, model, app):
+    agent("worker", "ask_human")
+    question = ("ask_human", {"question": "Which order?", "candidates": ["1042", "1043"]})
+    run = carry_all(start(app, script(call(question), text("Thank you."))))
+    request = request_of(run)
+
+    html = at(app).get(reverse("runs:page", args=[run.pk])).content.decode()
+    post(at(app), request, "answered", answer="1043", origin="run")
+
+    assert 'name="answer" value="1043"' in html
+    assert only_call(run).result == "1043"
+
+
+def test_a_handoff_shows_its_edge_and_its_task_can_be_reworded(at, model, app, alice):
+    agent("refunds")
+    agent("worker", "propose_handoff", handoff_targets=("refunds",))
+    proposal = {
+        "target": "refunds",
+        "reason": "Money is theirs.",
+        "task": "Pay back 60.",
+        "preconditions": ["It was paid."],
+        "confidence": 0.8,
+    }
+    turns = {"worker": [call(("propose_handoff", proposal))], "refunds": [text("Paid.")]}
+    run = carry_all(start(app, scripts(**turns)))
+    request = ApprovalRequest.objects.get(run_id=run.pk)
+
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+    post(at(alice), request, "modified", **{"edit:long:task": "Pay back 30."})
+
+    for said in ("Worker", "Refunds", "Pay back 60.", "It was paid.", "fairly sure", "Money is theirs."):
+        assert said in html
+    assert run.dispatches.get(origin="handoff").task == "Pay back 30."
+
+
+def test_a_budget_can_be_raised_by_another_amount(at, model, app, alice):
+    agent("worker")
+    run = carry_all(start(app, script(text("Done.")), budget_usd=Decimal("0.0001")))
+    request = request_of(run)
+
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+    post(at(alice), request, "modified", **{"edit:text:amount_usd": "0.75"})
+
+    assert "the budget of the whole run" in html
+    run.account.refresh_from_db()
+    assert run.account.cap_usd > 0.75
+
+
+def test_a_router_that_stays_unsure_lets_a_person_choose(at, model, olga):
+    agent("orders")
+    agent("triage", "ask_human", kind=AgentKind.ROUTER)
+    question = ("ask_human", {"question": "What is it about?"})
+    run = start(
+        olga, scripts(triage=[call(question), call(question), text("x")], orders=[text("Yours.")]), agent="triage"
+    )
+    carry_all(run)
+    decide(request_of(run), olga, "answered", answer="something")
+    carry_all(run)
+    request = request_of(run)
+
+    html = at(olga).get(reverse("approvals:queue")).content.decode()
+    post(at(olga), request, "answered", answer="orders")
+    carry_all(run)
+
+    assert "the work of orders" in html
+    assert run.dispatches.filter(manifest__agent__slug="orders").exists()
+
+
+def test_the_parts_are_the_same_as_on_the_page(at, asked, alice):
+    part = at(alice).get(reverse("approvals:queue"), {"part": "1"}).content.decode()
+
+    assert "<html" not in part
+    assert 'data-part="queue"' in part
+    assert 'data-part="nav"' in part
+    assert str(asked.pk) in part
+
+
+def test_the_card_on_the_screen_stays_when_more_urgent_ones_arrive(at, asked, app, alice, desk):
+    tool("pay_back_much", "tests.echo", Effect.KEYED, Risk.CRITICAL)
+    agent("rich", "pay_back_much")
+    carry_all(start(app, script(call(("pay_back_much", {}))), agent="rich"))
+
+    html = at(alice).get(reverse("approvals:queue"), {"part": "1", "keep": str(asked.pk)}).content.decode()
+
+    assert f'data-selected="{asked.pk}"' in html
+
+
+@pytest.mark.parametrize(("show", "queries"), [("mine", 10), ("open", 10), ("decided", 10)])
+def test_the_queue_costs_the_same_however_long_it_is(at, asked, app, alice, show, queries, django_assert_num_queries):
+    client, url = at(alice), f"{reverse('approvals:queue')}?show={show}"
+    for amount in range(1, 6):
+        request = request_of(asks_to_pay_back(app, amount=amount))
+        if show == "decided":
+            decide(request, alice)
+
+    with django_assert_num_queries(queries):
+        client.get(url)
