@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce, Now
 
-from approvals.models import APPROVER, MAY_DECIDE, ApprovalRequest
+from approvals.models import MAY_DECIDE, ApprovalRequest
 from orchestrator_site.core.ids import new_id
 from runs import states
 
@@ -36,14 +36,14 @@ class RunQuerySet(models.QuerySet):
         return self.filter(owner=user)
 
     def visible_to(self, user) -> "RunQuerySet":
-        """All of them for who may view runs; for approvers those that ask an approver something; and one's own."""
+        """All of them for who may view runs; for approvers those that ask a person something; and one's own."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
         if user.has_perm(MAY_VIEW):
             return self.all()
         seen = models.Q(owner=user)
         if user.has_perm(MAY_DECIDE):
-            asked = ApprovalRequest.objects.filter(run_id=models.OuterRef("pk"), addressed_to=APPROVER)
+            asked = ApprovalRequest.objects.filter(run_id=models.OuterRef("pk"))
             seen |= models.Q(models.Exists(asked))
         return self.filter(seen)
 
