@@ -80,7 +80,7 @@ class ModelSpec:
     name: str
     provider_model: str
     endpoint: str  # base URL; empty: the installation's default
-    credential: str  # secret reference, "env:NAME"; empty: the installation's key, for the installation's endpoint alone
+    credential: str  # "env:NAME"; empty: the installation's key, which goes to the installation's endpoint alone
     context_window: int
     output_limit: int
     input_price: Decimal

@@ -1,4 +1,4 @@
-"""Money is asked for BEFORE it is spent: reserved by conditional UPDATE, settled after. Locks: budget, after requests."""
+"""Money is reserved BEFORE it is spent, by conditional UPDATE, and settled after. Locks: budget, after requests."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -20,7 +20,7 @@ def open_account(run, cap_usd: Decimal) -> Account:
 
 
 def reserve(dispatch: Dispatch, amount_usd: Decimal) -> Scope | None:
-    """Reserve for one model call; None when it fits, else whose cap has no room. The caller holds the dispatch's row."""
+    """Reserve for one model call; None when it fits, else whose cap has no room. The caller holds the dispatch."""
     if dispatch.cost_usd + amount_usd > dispatch.cost_cap_usd:
         return Scope.DISPATCH
     if not _reserve_in_run(dispatch, amount_usd):

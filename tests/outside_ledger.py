@@ -1,6 +1,6 @@
 """The judge of the crash tests: an outside world that counts what really happened, in a process nobody kills.
 
-POST /effects {key, arguments}   makes an effect (dedupes by key when arguments say `dedupe`), replies after `hold_seconds`
+POST /effects {key, arguments}   makes an effect (once a key when they say `dedupe`), replies after `hold_seconds`
 GET /effects/<key>               200 with the effect, 404 without
 GET /effects                     all effects, in order: [{key, arguments, requests}]
 """

@@ -1,4 +1,4 @@
-"""Conditions in CEL over a call's arguments, compiled once. A condition that cannot be evaluated never relaxes anything."""
+"""Conditions in CEL over a call's arguments, compiled once. One that cannot be evaluated never relaxes anything."""
 
 from collections.abc import Mapping
 from functools import lru_cache

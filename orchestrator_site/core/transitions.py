@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from django.db import models
@@ -43,7 +44,7 @@ class Machine:
 
     def check_path(self, *path: str) -> str:
         """The last status of a path that a new row takes before it is first written; raises IllegalTransition."""
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in pairwise(path):
             if after not in self.table[before]:
                 raise IllegalTransition(f"{self.name}: {before} -> {after}")
         return path[-1]

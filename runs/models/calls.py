@@ -23,8 +23,11 @@ class ToolCallQuerySet(models.QuerySet):
 
 
 class ToolCall(models.Model):
-    """One call a step asked for. `arguments` is canonical JSON text, and what will be sent; `proposed_arguments` is what
-    the model asked for, kept when a person edited them. `result` is exactly what the model reads."""
+    """One call a step asked for.
+
+    `arguments` is canonical JSON text, and what will be sent; `proposed_arguments` is what the model asked for, kept
+    when a person edited them. `result` is exactly what the model reads.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="calls")

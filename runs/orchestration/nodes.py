@@ -1,4 +1,4 @@
-"""Nodes of a run's plan: made, unblocked with a briefing, and asked what they came to. The caller holds the run's row."""
+"""Nodes of a run's plan: made, unblocked with a briefing, asked what they came to. The caller holds the run's row."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
