@@ -31,8 +31,8 @@ class Sample:
 def samples_of(texts: list[tuple[str, str]]) -> list[Sample]:
     from orchestrator_site.demo.model_server.evidence import coarse, evidence_in
     from orchestrator_site.demo.model_server.hints import hints_in
-    from orchestrator_site.demo.model_server.reading import spaced
     from orchestrator_site.demo.model_server.scorer import LABELS
+    from orchestrator_site.demo.model_server.spelling import spaced
     from orchestrator_site.demo.model_server.tokens import tokenize
 
     found = []

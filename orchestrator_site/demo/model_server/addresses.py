@@ -9,11 +9,11 @@ WORD = r"[^\W\d_][\w'’.-]*"
 STREET_WORD = "|".join(sorted(vocabulary.STREETS, key=len, reverse=True))
 ENDING = "|".join(vocabulary.STREET_ENDINGS)
 HOUSE_FIRST = rf"\d{{1,5}}[a-zA-Z]?\s+(?:{WORD}\s+){{0,3}}(?:{STREET_WORD})\b\.?"
-HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?:Am|An der|Im|Auf der|Rue|Via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,3}}[a-zA-Z]?\b"
+HOUSE_LAST = rf"(?:{WORD}(?:{ENDING})|(?:{WORD}\s+){{1,2}}?(?:{STREET_WORD})|(?-i:Am|An der|Im|Auf der|Rue|rue|Via|via|Calle|Rua)\s+{WORD}(?:\s+{WORD})?)\s+\d{{1,3}}[a-zA-Z]?\b"
 HOUSE_AND_NAME = r"\d{1,4}[a-zA-Z]?\s+(?:[A-ZÄÖÜ][\w'’-]+\s?){1,3}(?=,)"
 STREET = re.compile(rf"\b(?:(?i:{HOUSE_FIRST}|{HOUSE_LAST})|{HOUSE_AND_NAME})")
 TAIL_ENDS = re.compile(
-    r"[!?;\n]|\.(?=\s|$)|\s(?:instead|please|pls|thanks|thank you|and (?=[a-z])|then (?=[a-z])|not (?=\d)|because|since|as soon)\b|\s[-–—]\s",
+    r"[!?;\n]|\.(?=\s|$)|\s(?:instead|please|pls|thanks|thank you|and|then (?=[a-z])|also|not (?=\d)|because|since|as soon)\b|\s[-–—]\s",
     re.IGNORECASE,
 )
 POSTCODE = re.compile(

@@ -1,10 +1,12 @@
 """What speaks for one intent or another in a text, as named pieces of evidence that a scorer can weigh.
 
-`w:` a word's stem, `b:` two neighbours, `c:` a word's class (see `lexicon`), `p:` two classes within three words, `cue:` a
+`w:` a word's stem, `b:` two neighbours, `c:` a word's class (see `lexicon`), `p:` two classes within three words, `both:` two topics
+anywhere, `cue:` a
 cue and its strength, `hint:` what the cues make of it all. `#` is an order number, `€` a sum, `@` an address.
 """
 
 from collections.abc import Iterator
+from itertools import combinations, pairwise
 
 from orchestrator_site.demo.model_server import figures, lexicon, scope
 from orchestrator_site.demo.model_server.hints import Hints
@@ -13,6 +15,19 @@ from orchestrator_site.demo.model_server.tokens import Token
 
 REACH = 3  # words within which two classes are a pair
 MARKS = {"#", "€", "@", "?"}
+TOPICS = {
+    "refund",
+    "cancel",
+    "place",
+    "redirect",
+    "letter",
+    "travel",
+    "contents",
+    "compare",
+    "join",
+    "damage",
+    "person",
+}
 REFUND = "refund"
 
 
@@ -62,6 +77,8 @@ def _classes(row: list[str], classes: list[tuple[str, ...]]) -> Iterator[str]:
     for distance in range(1, REACH + 1):
         for firsts, seconds in zip(classes, classes[distance:], strict=False):
             yield from (f"p:{first} {second}" for first in firsts for second in seconds)
+    present = {name for names in classes for name in names} & TOPICS
+    yield from (f"both:{first} {second}" for first, second in combinations(sorted(present), 2))
     opening = next((word for word in row if word.isalpha()), "")
     yield from (f"first:{name}" for name in lexicon.classes_of(opening))
 
@@ -85,10 +102,28 @@ def _shape(hints: Hints, row: list[str]) -> Iterator[str]:
     yield f"length:{min(5, len(words) // 4)}"
     yield f"unknown:{min(4, len(unknown))}"
     yield f"unknown:{min(3, len(unknown))} orders:{min(len(hints.orders), 1)}"
+    names = _proper_names(hints.tokens)
+    yield f"names:{min(names, 2)} orders:{min(len(hints.orders), 1)}"
     if hints.address:
         yield "address"
     if "€" in row:
         yield "sum"
+
+
+TITLES = {"mr", "mrs", "ms", "miss", "dr", "for", "i"}
+
+
+def _proper_names(tokens: list[Token]) -> int:
+    """Capitalised words inside a sentence that the desk does not know: often somebody else's business."""
+    return sum(
+        after.kind == "word"
+        and after.text[0].isupper()
+        and after.text.lower() not in TITLES
+        and before.kind not in {"stop", "comma"}
+        and before.text.lower() not in TITLES
+        and not (after.stem in scope.desk_stems() or lexicon.classes_of(after.stem))
+        for before, after in pairwise(tokens)
+    )
 
 
 def coarse(label: str) -> str:

@@ -12,7 +12,7 @@ NEAR, FAR = 4, 8  # tokens that may stand between a correction and the number it
 ORDER_STEMS = {stem(word) for word in "order number no nr purchase reference ref ord num parcel customer".split()}
 NOT_ORDERS = {
     stem(word)
-    for word in "year line page room model phone tel telephone mobile call ending end card pin zip postcode plz box article item version iban account size at door flat apartment unit suite building postal code since consignment tracking highway route flight".split()
+    for word in "year line page room model phone tel telephone mobile call ending end card pin zip postcode plz box article item version iban account size door flat apartment unit suite building postal code since consignment tracking highway route flight".split()
 }
 LABEL_STEMS = {stem(word) for word in "label sticker tag".split()}
 EXCLUDING = [
@@ -46,9 +46,14 @@ BACK_STEMS = {
     stem(word)
     for word in "refund back give credit return reimburse pay repay compensate transfer send difference deduct goodwill send rebate knock".split()
 }
-PRICE_STEMS = {stem(word) for word in vocabulary.PRICE_TALK}
+AGREED_STEMS = {
+    stem(word)
+    for word in "accept offer promise agree compensation reimbursement allowance owe overcharge claim".split()
+}
+PRICE_STEMS = {stem(word) for word in vocabulary.PRICE_TALK - {"was"}}
 NOTES = {stem("tenner"): Decimal(10), stem("fiver"): Decimal(5)}
-FIRST_LIKELY, LAST_LIKELY = 1000, 1999
+FIRST_LIKELY, LAST_ORDER, LAST_LIKELY = 1000, 1600, 1999
+ABBREVIATIONS = {"no", "nr", "num", "ord", "ordr", "ref", "order", "number"}
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,9 @@ class Mention:
 
 def order_mentions(tokens: Sequence[Token], address_span: tuple[int, int] | None = None) -> list[Mention]:
     """The order numbers that remain after corrections and exclusions, in the order of the text."""
-    found = [
-        Mention(at, Decimal(token.value))
-        for at, token in enumerate(tokens)
-        if token.kind == "number" and _is_order(tokens, at) and not _inside(token, address_span)
-    ]
+    numbers = [at for at, token in enumerate(tokens) if token.kind == "number" and not _inside(token, address_span)]
+    places = [at for at in numbers if _is_order(tokens, at)] or [at for at in numbers if _could_be_order(tokens, at)]
+    found = [Mention(at, Decimal(tokens[at].value)) for at in places]
     return [mention for mention in _corrected(tokens, found) if not _excluded(tokens, mention, len(found))]
 
 
@@ -89,11 +92,30 @@ def _is_order(tokens: Sequence[Token], at: int) -> bool:
         return False
     if len(token.text) != 4:
         return named and 3 <= len(token.text) <= 6 and not _counts_things(after)
-    if _in_a_date(tokens, at) or before.stem == "ending":
+    if _in_a_date(tokens, at) or before.stem == "ending" or _is_time(tokens, at):
         return False
     if named or not _titled(after):
         return True
     return FIRST_LIKELY <= token.value <= LAST_LIKELY and not _names_a_street(after)
+
+
+def _could_be_order(tokens: Sequence[Token], at: int) -> bool:
+    """When nothing else in the text is an order: `look at 1266`, `box 1429 is wet`."""
+    return (
+        len(tokens[at].text) == 4
+        and FIRST_LIKELY <= tokens[at].value <= LAST_ORDER
+        and not _is_money(tokens, at)
+        and _around(tokens, at)[1].kind != "percent"
+        and not _in_a_date(tokens, at)
+        and not _is_time(tokens, at)
+    )
+
+
+def _is_time(tokens: Sequence[Token], at: int) -> bool:
+    """`at 1930`, but not `look at 1266`: that is no time of day."""
+    before = tokens[at - 1].stem if at else ""
+    hour, minute = divmod(tokens[at].value, 100)
+    return before == "at" and hour < 24 and minute < 60 and (at < 2 or tokens[at - 2].stem not in {"look", "glanc"})
 
 
 def is_named(tokens: Sequence[Token]) -> bool:
@@ -119,7 +141,9 @@ def _around(tokens: Sequence[Token], at: int) -> tuple[Token, Token]:
     """The neighbours, looking over a dot or colon before the number, as in `no. 1042` and `order: 1042`."""
     back = at - 1
     while back >= 0 and (
-        tokens[back].text in {".", ":", "-"} or (tokens[back].stem in {"in", "be"} and back == at - 1)
+        tokens[back].text in {":", "-"}
+        or (tokens[back].text == "." and back and tokens[back - 1].text.lower() in ABBREVIATIONS)
+        or (tokens[back].stem == "be" and back == at - 1)
     ):
         back -= 1
     return (tokens[back] if back >= 0 else NOTHING), (tokens[at + 1] if at + 1 < len(tokens) else NOTHING)
@@ -129,9 +153,13 @@ def _is_money(tokens: Sequence[Token], at: int) -> bool:
     before = tokens[at - 1] if at else NOTHING
     after = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
     marks = {stem(word) for word in vocabulary.CURRENCY}
-    return (
-        before.kind == "money" or after.kind == "money" or after.stem in marks or before.stem in {"eur", "usd", "gbp"}
-    )
+    return before.kind == "money" or after.kind == "money" or after.stem in marks or _opens_with_currency(tokens, at)
+
+
+def _opens_with_currency(tokens: Sequence[Token], at: int) -> bool:
+    """`EUR 12`, but not the order in `8 eur 1304`: there the currency has its number already."""
+    named = at > 0 and tokens[at - 1].stem in {"eur", "usd", "gbp"}
+    return named and not (at > 1 and tokens[at - 2].kind in {"number", "decimal"})
 
 
 def _in_a_date(tokens: Sequence[Token], at: int) -> bool:
@@ -184,6 +212,29 @@ def _markers() -> tuple[tuple[str, int], ...]:
     return tuple((phrase, FAR if far else NEAR) for phrase, far in vocabulary.CORRECTIONS)
 
 
+TRAILING = ["# rather", "# i mean", "# it be", "# be right|correct|it", "# that be", "# actually", "# sorry"]
+
+
+def _trailing(tokens: Sequence[Token], mentions: list[Mention]) -> list[Mention]:
+    """`Cancel 1409. Hm, 1490 rather.`: a sentence of nothing but a number and a word that sets it right."""
+    wrong: list[Mention] = []
+    for cue in TRAILING:
+        for hit in cues.find_all(cue, tokens):
+            right = next((mention for mention in mentions if mention.at == hit.start), None)
+            earlier = [mention for mention in mentions if mention.at < hit.start]
+            if right and earlier and _stands_alone(tokens, hit):
+                wrong.append(earlier[-1])
+    return [mention for mention in mentions if mention not in wrong]
+
+
+def _stands_alone(tokens: Sequence[Token], hit: cues.Found) -> bool:
+    start = hit.start
+    while start and tokens[start - 1].kind != "stop":
+        start -= 1
+    ends = hit.end >= len(tokens) or tokens[hit.end].kind in {"stop", "comma"}
+    return start > 0 and ends and _only_fillers(tokens[start : hit.start])
+
+
 def corrections_in(tokens: Sequence[Token]) -> list[tuple[cues.Found, int]]:
     """Where the text takes something back, and within how many tokens the right thing must follow."""
     taken: list[tuple[cues.Found, int]] = []
@@ -203,7 +254,7 @@ def _breaks_off(tokens: Sequence[Token], hit: cues.Found) -> bool:
 
 
 def _corrected(tokens: Sequence[Token], mentions: list[Mention]) -> list[Mention]:
-    kept = list(mentions)
+    kept = _trailing(tokens, mentions)
     for hit, reach in corrections_in(tokens):
         after = _group_after(tokens, kept, hit, reach)
         before = [mention for mention in kept if mention.end <= hit.start]
@@ -218,7 +269,10 @@ def _corrected(tokens: Sequence[Token], mentions: list[Mention]) -> list[Mention
 def _group_after(tokens: Sequence[Token], mentions: list[Mention], hit: cues.Found, reach: int) -> list[Mention]:
     """The numbers that a correction gives: the first near enough, and those listed with it."""
     first = next((mention for mention in mentions if mention.at >= hit.end), None)
-    if first is None or first.at - hit.end > reach or not _only_fillers(tokens[hit.end : first.at]):
+    if first is None:
+        return []
+    between = tokens[hit.end : first.at]
+    if sum(token.kind != "comma" for token in between) > reach or not _only_fillers(between):
         return []
     return _listed_from(tokens, first, mentions)
 
@@ -268,12 +322,19 @@ def stated_amount(tokens: Sequence[Token], orders: Sequence[Mention], *, part: b
     taken = {mention.at for mention in orders}
     mentions = _corrected(tokens, [m for m in sums_in(tokens) if m.at not in taken])
     asking = [at for at, token in enumerate(tokens) if token.stem in BACK_STEMS and token.kind == "word"]
+    mentions = [mention for mention in mentions if not _is_whole_of(tokens, mention, mentions)]
     candidates = [mention for mention in mentions if not _is_a_price(tokens, mention)] or (mentions if part else [])
     if not candidates:
         return None
     if not asking:
         return candidates[-1].value
     return min(candidates, key=lambda mention: _distance(mention, asking)).value
+
+
+def _is_whole_of(tokens: Sequence[Token], mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """The second sum in `22.45 of the $90`."""
+    between = [tokens[other.end : mention.at] for other in mentions if 0 < mention.at - other.end <= 4]
+    return any(token.stem == "of" for stretch in between for token in stretch)
 
 
 MOVES_MONEY = frozenset(
@@ -316,10 +377,30 @@ def _figure_sum(tokens: Sequence[Token], at: int) -> Mention | None:
     if token.kind not in {"decimal", "number"} or following.kind == "percent" or following.stem in {"percent", "%"}:
         return None
     if token.kind == "decimal":
-        return Mention(at, decimal_of(token.text))
+        return None if _is_day_and_month(tokens, at) else Mention(at, decimal_of(token.text))
     if _is_money(tokens, at):
         return _with_cents(tokens, at)
     return Mention(at, Decimal(token.value)) if _asked_bare(tokens, at) else None
+
+
+DATED = {stem(word) for word in "on from since until till by before after dated at around the of".split()}
+
+
+def _is_day_and_month(tokens: Sequence[Token], at: int) -> bool:
+    """`on 27.5.` and `at 10.30`, but not `on 27.5 euros` nor `the 6.95`."""
+    before = tokens[at - 1].stem if at else ""
+    day, _, month = tokens[at].text.replace(",", ".").partition(".")
+    likely = len(day) <= 2 and 1 <= int(day) <= 31 and 1 <= int(month) <= 12
+    hour = before in {"at", "around"} and int(day) < 24 and len(month) == 2 and int(month) < 60
+    if _is_money(tokens, at) or before not in DATED:
+        return False
+    return hour or (likely and before not in {"the", "of"}) or (likely and tokens[at].end < _dot_after(tokens, at))
+
+
+def _dot_after(tokens: Sequence[Token], at: int) -> int:
+    """The end of a dot right behind a token that is not the end of the text; 0 without one."""
+    following = tokens[at + 1] if at + 2 < len(tokens) else NOTHING
+    return following.end if following.text == "." and following.start == tokens[at].end else 0
 
 
 def _with_cents(tokens: Sequence[Token], at: int) -> Mention:
@@ -346,8 +427,8 @@ def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
     if len(tokens[at].text) > 3:
         return False
     following = [token.stem for token in tokens[at + 1 : at + 2]]
-    before = [token.stem for token in tokens[max(0, at - 3) : at] if token.kind == "word"]
-    if following == ["back"]:
+    before = [token.stem for token in tokens[max(0, at - 4) : at] if token.kind == "word"]
+    if following == ["back"] or (following == ["off"] and not before):
         return True
     if not following or following[0] in {
         "on",
@@ -365,8 +446,25 @@ def _asked_bare(tokens: Sequence[Token], at: int) -> bool:
         "in",
         "would",
         "be",
+        "as",
+        "becaus",
+        "by",
+        "into",
+        "onto",
+        "sinc",
+        "i",
+        "you",
+        "he",
+        "she",
+        "they",
+        "we",
+        "it",
+        "now",
+        "total",
+        "thank",
+        "thanks",
     }:
-        asks = BACK_STEMS | {"mak", "make"}
+        asks = BACK_STEMS | AGREED_STEMS | {"mak", "make"}
         return bool(asks & set(before)) or (bool(before) and before[-1] in {"mean", "sorry", "rather", "wait", "no"})
     return False
 
@@ -379,7 +477,11 @@ def _spoken_sum(tokens: Sequence[Token], at: int) -> Mention | None:
     value, end = _number_words(tokens, at)
     if value is None or end >= len(tokens):
         return None
-    if tokens[end].stem == "back" and value > 1:
+    if (
+        tokens[end].stem == "back"
+        and value > 1
+        and not (at and tokens[at - 1].stem in {"the", "those", "these", "thes", "thos", "all"})
+    ):
         return Mention(at, Decimal(value), end - at)
     marks = {stem(word) for word in vocabulary.CURRENCY}
     if tokens[end].stem in {"cent", "penc"}:
@@ -431,13 +533,20 @@ def decimal_of(text: str) -> Decimal:
     return Decimal(f"{digits or 0}.{fraction}") if point else Decimal(text)
 
 
+def _says_what_it_was(tokens: Sequence[Token], token: Token, mention: Mention) -> bool:
+    """`it was only 12`, but not `I was told I would get 12`."""
+    return token.text.lower() in {"was", "were"} and any(
+        token is near for near in tokens[max(0, mention.at - 2) : mention.at]
+    )
+
+
 def _is_a_price(tokens: Sequence[Token], mention: Mention) -> bool:
     """Told as what something cost, not asked back."""
     before = tokens[max(0, mention.at - 5) : mention.at]
     for token in reversed(before):
         if token.kind in {"stop"} or token.stem in BACK_STEMS - {"pay", "send"}:
             return False
-        if token.stem in PRICE_STEMS or (token.stem == "be" and token.text.lower() in {"was", "were"}):
+        if token.stem in PRICE_STEMS or _says_what_it_was(tokens, token, mention):
             after = [later.stem for later in tokens[mention.end : mention.end + 2]]
             return "back" not in after
     return False

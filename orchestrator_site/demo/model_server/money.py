@@ -16,7 +16,21 @@ def wants_all(tokens: Sequence[Token]) -> bool:
         return False
     if cues.any_of(["pay full price", "pay the full|total price"], tokens):
         return False
-    return any(unnegated(phrase, tokens) for phrase in vocabulary.FULL)
+    hits = (unnegated(phrase, tokens) for phrase in vocabulary.FULL)
+    return any(hit is not None and not _is_figure_of_speech(tokens, hit) for hit in hits)
+
+
+BEFORE_ALL = {"after", "at", "first", "abov"}
+AFTER_ALL = {
+    stem(word) for word in "was fine else day night week over right okay ok good well broken except but bar".split()
+}
+
+
+def _is_figure_of_speech(tokens: Sequence[Token], hit: cues.Found) -> bool:
+    """`after all`, `all day`, `everything was fine`, `everything but the lid`."""
+    before = tokens[hit.start - 1].stem if hit.start else ""
+    after = tokens[hit.end].stem if hit.end < len(tokens) else ""
+    return before in BEFORE_ALL or after in AFTER_ALL
 
 
 def names_a_part(tokens: Sequence[Token]) -> bool:

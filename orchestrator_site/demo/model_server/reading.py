@@ -4,7 +4,6 @@
 together speaks for (`scorer`), and the wishes that follow from that.
 """
 
-import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -13,6 +12,7 @@ from orchestrator_site.demo.model_server import addresses, figures, money, score
 from orchestrator_site.demo.model_server.clauses import Clause
 from orchestrator_site.demo.model_server.hints import Hints, hints_in, numbers_of
 from orchestrator_site.demo.model_server.intents import ACTIONS, MONEY, QUESTIONS, Intent, Wish
+from orchestrator_site.demo.model_server.spelling import spaced
 from orchestrator_site.demo.model_server.tokens import tokenize
 
 __all__ = ["ACTIONS", "MONEY", "QUESTIONS", "Intent", "Reading", "Wish", "read"]
@@ -119,9 +119,3 @@ def _likeliest(hints: Hints) -> Wish:
     likely = scorer.likelihoods(hints)
     intents = [label for label in likely if label not in {MULTI, AMBIGUOUS, FOREIGN}]
     return Wish(Intent(max(intents, key=lambda label: likely[label])), hints.numbers, hints.text)
-
-
-def spaced(text: str) -> str:
-    """`20eur`, `order1042` and `no1042` as two words."""
-    text = re.sub(r"(\d)(?=(?:eur|euros?|usd|gbp|quid|pounds?)\b)", r"\1 ", text, flags=re.IGNORECASE)
-    return re.sub(r"\b(order|ordr|no|nr|ord|num|number)[.:-]?(?=\d{3,6}\b)", r"\1 ", text, flags=re.IGNORECASE)

@@ -10,7 +10,7 @@ from orchestrator_site.demo.model_server import vocabulary
 # One alternative for each kind, tried in this order.
 KINDS = {
     "email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    "phone": r"\+\d[\d ()/-]{7,}\d|\(\d{2,5}\)[ -]?\d{3,}(?:-\d+)*|\b\d{3}[ -]\d{4}\b(?![ -]?\d)|\b0\d{2,4}[ -]\d{5,}",
+    "phone": r"\+\d[\d ()/-]{7,}\d|\(\d{2,5}\)[ -]?\d{3,}(?:-\d+)*|\b\d{3}[ -]\d{4}\b(?![ -]?\d)|\b0\d{1,4}(?:[ /-]\d{2,9}){1,4}\b",
     "date": r"\b\d{1,2}[./-]\d{1,2}(?:[./-]\d{2,4})\b|\b\d{1,2}/\d{1,2}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}:\d{2}\b",
     "ordinal": r"\b\d+(?:st|nd|rd|th)\b",
     "decimal": r"\b\d{1,3}(?:[.,]\d{3})*[.,]\d{2}\b(?!\d)|\b\d+[.,]\d{2}\b|\b\d+[.,]\d\b",

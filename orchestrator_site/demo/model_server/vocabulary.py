@@ -163,7 +163,7 @@ CORRECTIONS = [  # longest first; the flag says whether the number may stand a f
 ]  # fmt: skip
 FILLERS = set(
     "i it be the a an order number no nr my that is should read say for to of on one please and make it's rather actually correct right "
-    "was were this ah oh i'm am so just want have get refund cancel really ordernumber ref reference meant mean sorry wait in fact".split()
+    "was were this ah oh i'm am so just want have get refund cancel really ordernumber ref reference meant mean sorry wait in fact with and against by from customer client buyer person who has have lady gentleman one other check checked again look hm hmm oh well".split()
 )
 
 NEGATORS = {"not", "never", "without"}
@@ -184,7 +184,7 @@ FULL = [
 ]
 PART = [
     "part", "partial", "partially", "half", "only", "just", "difference", "shipping|delivery|postage cost|fee|charge|part", "postage", "keep * rest|others|other", "the rest", "percent", "third", "quarter", "shipping",
-    "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "some money|of", "keep the", "for one", "gesture", "rest stay", "price of", "cost of one",
+    "one of", "two of", "three of", "not the rest", "some of", "share", "portion", "discount", "goodwill", "a bit", "a little", "some money|of", "keep the", "for one", "gesture", "rest stay", "cost of one", "fee", "surcharge", "gift wrap", "express",
 ]  # fmt: skip
 # What is paid back stands right behind these; an item there makes it a part of the order.
 REFUND_OF = [
