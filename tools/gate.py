@@ -36,8 +36,9 @@ def judge(
         kind, sentence = refusal
         return Refuse((sentence,), spec.risk, stored, kind)
     assert grant is not None
-    risk, reasons = _risk(spec, arguments, grant)
-    asking = _why_ask(spec, grant, policy, facts, risk)
+    raised, reasons = _raised(spec, arguments, grant)
+    risk = highest(spec.risk, raised)
+    asking = _why_ask(spec, grant, policy, facts, risk, raised)
     if asking:
         return NeedsApproval((*asking, *reasons), risk, stored, four_eyes=risk.at_least(policy.four_eyes_from))
     reasons = reasons or (f"{spec.effect} and {risk} risk: it runs without asking.",)
@@ -60,23 +61,26 @@ def _refusal(
     return None
 
 
-def _risk(spec: ToolSpec, arguments: Mapping[str, Any], grant: Grant) -> tuple[Risk, tuple[str, ...]]:
-    """The call's risk: the tool's, raised by its grant and by every rule that holds, or cannot be evaluated."""
-    risk, reasons = highest(spec.risk, grant.risk_floor), []
+def _raised(spec: ToolSpec, arguments: Mapping[str, Any], grant: Grant) -> tuple[Risk | None, tuple[str, ...]]:
+    """The risk that the grant, and every rule that holds or cannot be evaluated, ask for; None when nothing does."""
+    raised, reasons = [grant.risk_floor], []
     for rule in spec.risk_rules:
         try:
             applies = conditions.holds(rule.when, arguments)
         except conditions.ConditionFailed as error:
             reasons.append(f"A risk rule could not be evaluated ({error}), so it counts as met: {rule.reason}")
-            risk = highest(risk, rule.risk, Risk.HIGH)
+            raised.append(highest(rule.risk, Risk.HIGH))
             continue
         if applies:
             reasons.append(rule.reason)
-            risk = highest(risk, rule.risk)
-    return risk, tuple(reasons)
+            raised.append(rule.risk)
+    return (highest(*raised) if any(raised) else None), tuple(reasons)
 
 
-def _why_ask(spec: ToolSpec, grant: Grant, policy: Policy, facts: RunFacts, risk: Risk) -> tuple[str, ...]:
+def _why_ask(
+    spec: ToolSpec, grant: Grant, policy: Policy, facts: RunFacts, risk: Risk, raised: Risk | None
+) -> tuple[str, ...]:
+    """The opt-out covers the tool's own risk, and never what its grant or its arguments raise a call to."""
     reasons = []
     if spec.confirmation == Confirmation.ALWAYS or grant.always_confirm:
         reasons.append("A person always confirms this tool.")
@@ -87,6 +91,6 @@ def _why_ask(spec: ToolSpec, grant: Grant, policy: Policy, facts: RunFacts, risk
             reasons.append(f"The risk of this call is {risk}.")
         if spec.effect == Effect.UNSAFE:
             reasons.append("Its effect cannot be undone or repeated safely.")
-    elif risk.rank > spec.risk.rank and risk.at_least(policy.ask_from):
-        reasons.append(f"Its arguments raise the risk to {risk}, which the opt-out does not cover.")
+    elif raised is not None and raised.at_least(policy.ask_from):
+        reasons.append(f"Its grant or its arguments raise the risk to {raised}, which the opt-out does not cover.")
     return tuple(reasons)
