@@ -8,7 +8,7 @@ cue and its strength, `hint:` what the cues make of it all. `#` is an order numb
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
-from orchestrator_site.demo.model_server import figures, lexicon, scope
+from orchestrator_site.demo.model_server import figures, lexicon, scope, sums
 from orchestrator_site.demo.model_server.hints import Hints
 from orchestrator_site.demo.model_server.intents import MONEY
 from orchestrator_site.demo.model_server.tokens import Token
@@ -43,21 +43,21 @@ def evidence_in(hints: Hints) -> list[str]:
 def _simplified(hints: Hints) -> list[str]:
     """The text as a row of stems and marks."""
     orders = {mention.at for mention in hints.orders}
-    sums = {mention.at for mention in figures.sums_in(hints.tokens)} - orders
+    money = {mention.at for mention in sums.sums_in(hints.tokens)} - orders
     row: list[str] = []
     for at, token in enumerate(hints.tokens):
-        mark = _mark(hints, token, at, orders, sums)
+        mark = _mark(hints, token, at, orders, money)
         if mark and not (mark == "@" and row[-1:] == ["@"]):
             row.append(mark)
     return row
 
 
-def _mark(hints: Hints, token: Token, at: int, orders: set[int], sums: set[int]) -> str:
+def _mark(hints: Hints, token: Token, at: int, orders: set[int], money: set[int]) -> str:
     if hints.address and hints.address.span[0] <= token.start < hints.address.span[1]:
         return "@"
     if at in orders or (token.kind == "number" and figures.FIRST_LIKELY <= token.value <= figures.LAST_LIKELY):
         return "#"
-    if at in sums:
+    if at in money:
         return "€"
     if token.kind == "stop":
         return "?" if "?" in token.text else "."

@@ -6,7 +6,7 @@ Beside something to do, a complaint or a remark on delivery is only the story; t
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator_site.demo.model_server import addresses, cues, figures, scope
+from orchestrator_site.demo.model_server import addresses, cues, figures, scope, sums
 from orchestrator_site.demo.model_server.clauses import Clause, score, score_sums, split_into_clauses, take_back
 from orchestrator_site.demo.model_server.intents import ACTIONS, QUESTIONS, Intent, Wish
 from orchestrator_site.demo.model_server.tokens import Token
@@ -54,7 +54,7 @@ def hints_in(text: str, tokens: list[Token]) -> Hints:
     clauses = [clause for clause in split_into_clauses(tokens) if clause.tokens]
     for clause in clauses:
         score(clause, span, len(orders))
-    score_sums(clauses, figures.asked_back_at(tokens, orders))
+    score_sums(clauses, sums.asked_back_at(tokens, orders))
     take_back(tokens, clauses)
     return Hints(text, tokens, address, orders, clauses)
 

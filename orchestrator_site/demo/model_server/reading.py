@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
-from orchestrator_site.demo.model_server import addresses, figures, money, scorer
+from orchestrator_site.demo.model_server import addresses, money, scorer, sums
 from orchestrator_site.demo.model_server.clauses import Clause
 from orchestrator_site.demo.model_server.hints import Hints, hints_in, numbers_of
 from orchestrator_site.demo.model_server.intents import ACTIONS, MONEY, QUESTIONS, Intent, Wish
@@ -56,7 +56,7 @@ def read(text: str) -> Reading:
     label = _label(hints)
     wishes = _wishes(hints, label)
     wants_all, part = money.wants_all(hints.tokens), money.names_a_part(hints.tokens)
-    amount = figures.stated_amount(hints.tokens, hints.orders, part=part)
+    amount = sums.stated_amount(hints.tokens, hints.orders, part=part)
     wishes = [money.money_kind(wish, amount, wants_all, part) for wish in wishes]
     is_partial = any(wish.intent is Intent.PARTIAL_REFUND for wish in wishes)
     return Reading(
