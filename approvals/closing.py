@@ -45,7 +45,7 @@ def name_of(by: User | None, via: str) -> str:
 
 
 def actor_of(by: User | None, via: str) -> str:
-    return via if by is None else by.get_username()
+    return via if by is None else f"user:{by.get_username()}"
 
 
 def _facts(request: ApprovalRequest, decision: Decision) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_an_approval_is_kept_told_and_carried_to_its_subject(cast, asked, refund
     assert request.decided_at == decision.at
     assert refund.told == [("approved", request.pk)]
     assert types_of(request) == ["approval_requested", "approval_decided", "test_subject_moved"]
-    assert events.of_run(request.run_id)[1].actor == "bo"
+    assert events.of_run(request.run_id)[1].actor == "user:bo"
 
 
 def test_an_answer_stands_in_the_tools_place(cast, asked, question):
