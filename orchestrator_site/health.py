@@ -99,12 +99,11 @@ def everything() -> dict[str, object]:
     if reached[0].milliseconds is None:
         return {"services": reached, "is_reachable": False}
     epoch = roster.database_epoch()
-    served = roster.current()
+    served = roster.current(min_epoch=epoch)
     return {
         "services": reached,
         "is_reachable": True,
         "epoch": epoch,
-        "served_epoch": served.epoch,
         "agents": [served.entries[slug] for slug in sorted(served.entries)],
         "roster_errors": dict(served.errors),
         "workers": workers(epoch),

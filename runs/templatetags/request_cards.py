@@ -12,7 +12,7 @@ from agents.models import Agent
 from approvals import edits
 from approvals.models import ApprovalRequest
 from orchestrator_site.core.templatetags.plain import EFFECT_WORDS
-from runs.models import Dispatch, Handoff
+from runs.models import Artifact, Dispatch, Handoff
 from tools.models import ToolVersion
 
 register = template.Library()
@@ -54,6 +54,13 @@ def handoff_of(request: ApprovalRequest) -> Handoff | None:
         rows = Handoff.objects.select_related("target__published", "source__manifest")
         request.shown_handoff = rows.filter(request=request).first()  # type: ignore[attr-defined]
     return request.shown_handoff  # type: ignore[attr-defined]
+
+
+@register.simple_tag
+def passed_on(handoff: Handoff) -> list[Artifact]:
+    """The artifacts a proposal refers to; its references were checked when it was made."""
+    ids = [reference.removeprefix("artifact:") for reference in handoff.artifacts]
+    return list(Artifact.objects.filter(pk__in=ids)) if ids else []
 
 
 @register.simple_tag
@@ -172,8 +179,9 @@ def confidence_words(confidence: float | None) -> str:
 
 @register.simple_tag
 def at_work() -> list[tuple[str, str]]:
-    """Slug and title of every agent a run can be given to, from this process's roster."""
-    return [(slug, entry.spec.title) for slug, entry in sorted(roster.current().entries.items())]
+    """Slug and title of every agent a run can be given to; a web process has no listener, so the epoch is asked for."""
+    live = roster.current(min_epoch=roster.database_epoch())
+    return [(slug, entry.spec.title) for slug, entry in sorted(live.entries.items())]
 
 
 @register.simple_tag

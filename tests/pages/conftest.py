@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,7 +64,7 @@ def eve(db: None) -> User:
 
 
 @pytest.fixture
-def at(client: Client) -> Iterator[Any]:
+def at(client: Client) -> Callable[[User], Client]:
     """A browser in the hands of a user: `at(alice)`."""
 
     def sign_in(user: User) -> Client:

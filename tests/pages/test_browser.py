@@ -36,9 +36,10 @@ def test_a_queue_is_worked_off_by_keyboard(page, problems, asked, app, alice):
     page.wait_for_selector(f"#request-{second.pk}")
     page.keyboard.press("a")
     page.wait_for_selector(f"#request-{asked.pk}")
+    page.wait_for_load_state()
     page.keyboard.press("r")
     page.keyboard.type("The photo is missing.")
-    page.click("text=Reject >> nth=-2")
+    page.click(f"#reject-{asked.pk} .button-danger")
     page.wait_for_selector("text=Nothing waits for you.")
 
     second.refresh_from_db()
@@ -62,6 +63,18 @@ def test_a_run_is_followed_and_what_is_half_typed_stays(page, problems, asked, a
     assert page.input_value(f"#reason-{asked.pk}") == "I am not"
     decide(asked, alice)
     page.wait_for_selector(f"#request-{asked.pk}", state="detached")
+    assert problems == []
+
+
+def test_words_typed_beside_a_field_approve_nothing(page, problems, asked, alice):
+    sign_in(page, alice)
+    page.goto(reverse("approvals:queue"))
+
+    page.keyboard.type("bad")
+
+    assert page.locator(f"#request-{asked.pk} button:has-text('Approve')").first.is_visible()
+    asked.refresh_from_db()
+    assert asked.status == "open"
     assert problems == []
 
 

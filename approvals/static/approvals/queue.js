@@ -1,6 +1,8 @@
 // The queue by keyboard: j k move, a approve, e edit, r reject, ? help. Without it everything is a link or a form.
 const ARMED_MS = 3000;
+const LONE_MS = 600;
 let armed = null;
+let lastWritten = -Infinity;
 
 function items() {
   return [...document.querySelectorAll("[data-item]")];
@@ -66,6 +68,9 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.closest?.("input, textarea, select, dialog")) return;
+  // An "a" among other letters is a word meant for a field that had no focus yet, and never an approval.
+  if (!"jka?".includes(event.key)) lastWritten = event.timeStamp;
+  if (event.key === "a" && event.timeStamp - lastWritten < LONE_MS) return;
   const action = KEYS[event.key];
   if (!action) return;
   event.preventDefault();
