@@ -1,5 +1,6 @@
 """Check a tool's definition before it is kept: every fault is a sentence that names its field."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,20 @@ from tools.models import ToolVersion
 from tools.values import Effect, ExecutorKind, Risk
 
 # The provider's own rule for tool names.
-NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}\Z")
+# Names of the platform's own tools, added as they are registered, and how those begin that lead to agents.
+RESERVED: set[str] = set()
+RESERVED_PREFIX = "dispatch_to_"
+CONTENT = (
+    "description",
+    "input_schema",
+    "executor",
+    "config",
+    "effect",
+    "risk_rules",
+    "timeout_seconds",
+    "result_limit_bytes",
+)
 
 
 class InvalidDefinition(ValueError):
@@ -28,11 +42,14 @@ def check(name: str, content: Mapping[str, Any]) -> None:
     faults: dict[str, str] = {}
     if not NAME.match(name):
         faults["name"] = "use 1 to 64 letters, digits, dashes and underscores"
+    elif name in RESERVED or name.startswith(RESERVED_PREFIX):
+        faults["name"] = f"{name} is one of the platform's own tools; choose another name"
     if not str(content.get("description", "")).strip():
         faults["description"] = "say in a sentence what the tool does: the model reads it"
     faults |= _schema_faults(content.get("input_schema"))
     faults |= _executor_faults(content)
     faults |= _rule_faults(content.get("risk_rules") or [])
+    faults |= _limit_faults(content)
     if content.get("effect", Effect.UNSAFE) not in list(Effect):
         faults["effect"] = f"choose one of {', '.join(Effect)}"
     if faults:
@@ -40,7 +57,9 @@ def check(name: str, content: Mapping[str, Any]) -> None:
 
 
 def differs(version: ToolVersion, content: Mapping[str, Any]) -> bool:
-    return any(getattr(version, field) != value for field, value in content.items())
+    """Whether this content, with defaults for what it leaves out, is another than the version's."""
+    wanted = ToolVersion(**content)
+    return any(getattr(version, field) != getattr(wanted, field) for field in CONTENT)
 
 
 def _schema_faults(schema: Any) -> dict[str, str]:
@@ -57,7 +76,9 @@ def _executor_faults(content: Mapping[str, Any]) -> dict[str, str]:
     kind = content.get("executor")
     if kind not in (ExecutorKind.PYTHON, ExecutorKind.HTTP):
         return {"executor": "choose python or http"}
-    sentences = validate_config(ExecutorKind(kind), content.get("config") or {})
+    effect = content.get("effect", Effect.UNSAFE)
+    known = Effect(effect) if effect in list(Effect) else None
+    sentences = validate_config(ExecutorKind(kind), content.get("config") or {}, known)
     return {"config": "; ".join(sentences)} if sentences else {}
 
 
@@ -73,4 +94,16 @@ def _rule_faults(rules: Any) -> dict[str, str]:
             faults[field] = f"risk must be one of {', '.join(Risk)}"
         elif fault := conditions.fault(rule["when"]):
             faults[field] = f"when: {fault}"
+    return faults
+
+
+def _limit_faults(content: Mapping[str, Any]) -> dict[str, str]:
+    """A limit that is left out, or empty in a form, is its default."""
+    faults = {}
+    for field in ("timeout_seconds", "result_limit_bytes"):
+        limit = content.get(field)
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < math.inf:
+            faults[field] = "a number above zero is needed"
     return faults

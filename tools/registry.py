@@ -26,9 +26,7 @@ class PlatformTool:
 _platform: dict[str, PlatformTool] = {}
 
 
-def register_platform(
-    name: str, description: str, input_schema: Mapping[str, Any], apply: Callable[..., Any]
-) -> None:
+def register_platform(name: str, description: str, input_schema: Mapping[str, Any], apply: Callable[..., Any]) -> None:
     spec = ToolSpec(
         name=name,
         version_id=PLATFORM_VERSION,
@@ -39,6 +37,7 @@ def register_platform(
         risk=Risk.LOW,
     )
     _platform[name] = PlatformTool(spec, apply)
+    definitions.RESERVED.add(name)
 
 
 def platform_tool(name: str) -> PlatformTool | None:
@@ -93,15 +92,17 @@ def define(
 
 
 def switch(tool: Tool, *, by: Any, **switches: Any) -> None:
-    """Set `enabled`, `risk` or `confirmation`; bites at the next call of every running dispatch."""
+    """Set `enabled`, `risk` or `confirmation`; bites at the next call of every running dispatch.
+
+    Raises django's ValidationError for a value that is none of the choices.
+    """
     with events.recording() as log:
         locked = Tool.objects.select_for_update().get(pk=tool.pk)
         before = {name: getattr(locked, name) for name in switches}
         for name, value in switches.items():
             setattr(locked, name, value)
+        locked.clean_fields(exclude={"name", "current"})
         locked.save(update_fields=list(switches))
         after = {name: str(value) for name, value in switches.items()}
         before = {name: str(value) for name, value in before.items()}
-        log.platform(
-            "tool_switched", actor=f"user:{by.get_username()}", tool=tool.name, before=before, after=after
-        )
+        log.platform("tool_switched", actor=f"user:{by.get_username()}", tool=tool.name, before=before, after=after)
