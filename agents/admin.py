@@ -293,8 +293,10 @@ MEANING = {"+": "is-new", "-": "is-old", "@": "is-place"}
 
 
 def _drawn(change: manifests.Change) -> dict[str, Any]:
-    lines = [{"meaning": MEANING.get(line[:1], ""), "text": line} for line in change.lines]
-    return {"field": change.field.replace("_", " "), "lines": lines}
+    """Without what only a program needs: where a hunk begins, and overrides that are not set."""
+    told = [line for line in change.lines if not line.rstrip(",").endswith(": null")]
+    lines = [{"meaning": MEANING.get(line[:1], ""), "text": "⋯" if line.startswith("@@ ") else line} for line in told]
+    return {"field": change.field.replace("_", " "), "lines": lines[1:]}
 
 
 def publish(page: Page, request: HttpRequest, draft: Manifest) -> bool:
@@ -328,6 +330,7 @@ class ManifestAdmin(Page):
     ordering = ["-id"]
     sortable_by = ["created_at", "published_at"]
     form = ManifestForm
+    change_form_before_template = "admin/heading.html"
     actions = ["publish_chosen"]
     actions_detail = ["start_next", "compare", "put_to_work"]
     editing: list[tuple[str | None, dict[str, Any]]] = [

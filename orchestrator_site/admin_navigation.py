@@ -12,6 +12,10 @@ def stylesheet(request: HttpRequest) -> str:
     return static("admin_site/admin.css")
 
 
+def mark(request: HttpRequest) -> str:
+    return static("orchestrator_site/mark.svg")
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Groups without anything this person may see are left out."""
     groups = [
@@ -65,7 +69,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _own("API documentation", "api", "/api/v1/docs/"),
         ),
     ]
-    return [kept for make in groups if (kept := make(request))["items"]]
+    kept = [group for make in groups if (group := make(request))["items"]]
+    kept[0]["separator"] = False
+    return kept
 
 
 Item = Callable[[HttpRequest], dict[str, Any] | None]

@@ -177,6 +177,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["orchestrator_site.formats"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 
@@ -222,6 +223,7 @@ UNFOLD = {
     "SITE_HEADER": "Baton",
     "SITE_SYMBOL": "conversion_path",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "orchestrator_site.admin_navigation.mark"}],
     "STYLES": ["orchestrator_site.admin_navigation.stylesheet"],
     "SIDEBAR": {"show_search": False, "navigation": "orchestrator_site.admin_navigation.sidebar"},
 }

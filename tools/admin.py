@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html_join
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from orchestrator_site.core.admin_bases import (
     COLOURS,
@@ -25,7 +24,7 @@ from orchestrator_site.core.admin_bases import (
     who,
 )
 from tools import registry
-from tools.forms import CONFIRMATIONS, RISKS, DefinitionForm
+from tools.forms import CONFIRMATIONS, DefinitionForm
 from tools.models import Tool, ToolVersion
 from tools.values import Confirmation, Risk
 
@@ -60,13 +59,9 @@ class ToolAdmin(Page):
         ),
     ]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        widgets = {
-            "enabled": UnfoldBooleanSwitchWidget,
-            "risk": UnfoldAdminSelectWidget(choices=RISKS),
-            "confirmation": UnfoldAdminSelectWidget(choices=CONFIRMATIONS),
-        }
-        return super().get_form(request, obj, change, widgets=widgets, **kwargs)
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        spoken = {"confirmation": {"choices": CONFIRMATIONS}}.get(db_field.name, {})
+        return super().formfield_for_choice_field(db_field, request, **spoken, **kwargs)
 
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:tools_toolversion_add"))
@@ -170,6 +165,7 @@ class ToolVersionAdmin(Viewed):
     search_fields = ["tool__name", "description"]
     list_select_related = ["tool", "created_by"]
     sortable_by = ["created_at"]
+    change_form_before_template = "admin/heading.html"
     actions_detail = ["define_from_here"]
     description_shown = shown_as_text("description")
     input_schema_shown = shown_as_json("input_schema")

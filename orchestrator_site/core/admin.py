@@ -14,7 +14,7 @@ from django.utils import timezone
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from orchestrator_site.core import debts, events, tokens
+from orchestrator_site.core import canonical, debts, events, tokens
 from orchestrator_site.core.admin_bases import Page, Viewed, each, holds, row_link, run_link, short, shown_as_json, who
 from orchestrator_site.core.models import ChainHead, Event, IdempotencyKey, Observation, Token
 
@@ -122,7 +122,8 @@ class EventAdmin(Viewed):
 
     @admin.display(description="what it says")
     def told(self, event: Event) -> str:
-        return short(event.data, 80)
+        said = canonical.loads(event.data)
+        return short(" · ".join(f"{name} {value}" for name, value in said.items() if not name.endswith("digest")), 90)
 
     @admin.display(description="run")
     def run(self, event: Event) -> str:

@@ -50,6 +50,9 @@ class Page(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        return super().render_change_form(request, context | {"show_save_and_add_another": False}, *args, **kwargs)
+
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Those buttons that `offers` for this row."""
         found = super().get_actions_detail(request, object_id)

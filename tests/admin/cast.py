@@ -72,7 +72,7 @@ def model(name: str = "small", **changes: Any) -> ModelEntry:
     return ModelEntry.objects.create(name=name, **content | changes)
 
 
-def tool(name: str = "refund", risk: Risk = Risk.HIGH, **changes: Any) -> Tool:
+def tool(name: str = "refund", risk: Risk = Risk.HIGH, **changes: Any) -> Any:
     content: dict[str, Any] = {
         "description": "Pay money back on one order.",
         "input_schema": {"type": "object", "properties": {"amount": {"type": "number"}}},
@@ -96,7 +96,7 @@ def spec(**changes: Any) -> ManifestSpec:
     return ManifestSpec(**content | changes)
 
 
-def at_work(slug: str, **changes: Any) -> Agent:
+def at_work(slug: str, **changes: Any) -> Any:
     manifests.publish(manifests.draft(slug, spec(**changes), by=None), by=None)
     return Agent.objects.select_related("published__agent").get(slug=slug)
 
@@ -137,6 +137,8 @@ class Everything:
             arguments='{"amount":20}',
             effect="keyed",
             risk="high",
+            status="done",
+            result='{"ok":true}',
         )
         Attempt.objects.create(
             call=self.call,
@@ -146,6 +148,7 @@ class Everything:
             digest="d" * 64,
             endpoint="POST http://127.0.0.1:9/refunds",
             worker="w1",
+            status="succeeded",
             deadline_at=Now() + timedelta(seconds=30),
         )
         Handoff.objects.create(source=self.dispatch, target=self.other, reason="Money back.", task="Pay 20 back.")
@@ -173,7 +176,7 @@ class Everything:
         kinds.forget(AnyKind.name)
 
     def _ground(self) -> None:
-        event = Event.objects.order_by("pk").first()
+        event = Event.objects.earliest("pk")
         Observation.objects.create(
             event=event, observer="letters", failures=5, given_up=True, due_at=Now(), last_error="OSError: no"
         )
@@ -199,15 +202,15 @@ def add_url(table: type[Model], query: str = "") -> str:
     return reverse(f"admin:{table._meta.app_label}_{table._meta.model_name}_add") + query
 
 
-def change_url(row: Model) -> str:
+def change_url(row: Any) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
-def delete_url(row: Model) -> str:
+def delete_url(row: Any) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_delete", args=[row.pk])
 
 
-def verb_url(row: Model, verb: str) -> str:
+def verb_url(row: Any, verb: str) -> str:
     label = f"{row._meta.app_label}_{row._meta.model_name}"
     return reverse(f"admin:{label}_{verb}", args=[row.pk])
 

@@ -1,5 +1,6 @@
 """A manifest through its form: everything that was typed arrives, and nothing that was typed is lost."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -72,7 +73,12 @@ def test_a_new_agent_is_drafted_with_everything_that_was_typed(operating: Client
         ),
     )
     assert spec.limits == Limits(
-        iterations=7, tokens_per_call=1000, tokens_total=50_000, cost_usd="0.25", wall_seconds=60, tool_calls_per_turn=3
+        iterations=7,
+        tokens_per_call=1000,
+        tokens_total=50_000,
+        cost_usd=Decimal("0.25"),
+        wall_seconds=60,
+        tool_calls_per_turn=3,
     )
     assert spec.handoff_targets == ("letters",)
     assert cast.platform_events("manifest_drafted")[-1]["actor"] == "user:olga"

@@ -225,7 +225,7 @@ def test_a_tool_is_defined(operating: Client, olga: User) -> None:
     page = operating.post(cast.add_url(ToolVersion), definition())
 
     assert page.status_code == 302, page.context["adminform"].form.errors
-    tool = Tool.objects.get(name="pay")
+    tool: Any = Tool.objects.get(name="pay")
     assert tool.risk == Risk.HIGH
     assert tool.current.created_by == olga
     assert tool.current.description == "Pay money.\nAt once."
