@@ -10,7 +10,8 @@ from runs.models import Run
 from tests.model_fixtures import ScriptedModel
 from tests.runs import callables, cast  # noqa: F401  (registers the callables)
 from tests.runs.cast import agent, call, carry_all, request_of, script, start, text, tool
-from tools.values import Effect, Risk
+from tools import callables as registered
+from tools.values import CallContext, Effect, Risk
 
 REFUND = {
     "type": "object",
@@ -24,6 +25,13 @@ REFUND = {
     "required": ["order_number", "amount", "reason"],
     "additionalProperties": False,
 }
+
+
+@registered.register("tests.pay_back", trusted=True)
+def pay_back(*, call: CallContext, **arguments: Any) -> Any:
+    return arguments
+
+
 ASKED = {"order_number": 1042, "amount": 49.5, "reason": "It arrived broken."}
 
 
@@ -77,7 +85,7 @@ def at(client: Client) -> Callable[[User], Client]:
 @pytest.fixture
 def desk(model: ScriptedModel) -> None:
     """An agent whose refunds are asked about."""
-    tool("pay_back", "tests.echo", Effect.KEYED, Risk.HIGH, input_schema=REFUND)
+    tool("pay_back", "tests.pay_back", Effect.KEYED, Risk.HIGH, input_schema=REFUND)
     agent("worker", "pay_back")
 
 

@@ -243,7 +243,7 @@ def test_the_parts_are_the_same_as_on_the_page(at, asked, alice):
 
 
 def test_the_card_on_the_screen_stays_when_more_urgent_ones_arrive(at, asked, app, alice, desk):
-    tool("pay_back_much", "tests.echo", Effect.KEYED, Risk.CRITICAL)
+    tool("pay_back_much", "tests.pay_back", Effect.KEYED, Risk.CRITICAL)
     agent("rich", "pay_back_much")
     carry_all(start(app, script(call(("pay_back_much", {}))), agent="rich"))
 

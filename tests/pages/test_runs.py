@@ -94,7 +94,7 @@ def test_a_finished_run_shows_answer_calls_rulings_attempts_and_results(at, aske
     for said in ("Paid back.", "The photo shows the crack.", "A person was asked because", "Alice approved this"):
         assert said in html
     assert "attempt 1" in html
-    assert "python:tests.echo" in html
+    assert "python:tests.pay_back" in html
     assert html.count("It arrived broken.") >= 2  # the arguments, and the result that echoes them
 
 
@@ -235,7 +235,7 @@ def test_the_list_is_paged_by_id(at, model, olga, monkeypatch):
 
 # -- what needs me
 def test_home_shows_what_waits_what_ran_unasked_and_what_fails(at, asked, app, olga, desk):
-    tool("note", "tests.echo", Effect.KEYED, Risk.MEDIUM)
+    tool("note", "tests.pay_back", Effect.KEYED, Risk.MEDIUM)
     agent("noter", "note")
     carry_all(start(olga, script(call(("note", {"text": "a small thing"})), text("Noted.")), agent="noter"))
 
