@@ -155,8 +155,7 @@ def main() -> None:
     for path in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.csv")):
         report = report_on(path)
         print(report.table())
-        if not path.name.startswith("heldout"):
-            print(report.misses())
+        print(report.misses())
 
 
 if __name__ == "__main__":

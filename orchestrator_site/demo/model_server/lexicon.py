@@ -51,7 +51,7 @@ CLASSES: dict[str, str] = {
         "arrive arrives arrived arriving arrival come comes coming reach reached deliver delivered delivery deliveries ship ships shipped shipping shipment dispatch dispatched despatch "
         "despatched send sent leave leaves left depart departed transit route underway track tracking tracked trace traced courier carrier driver postman postwoman mailman postie van lorry truck dhl ups fedex "
         "hermes dpd gls royal usps warehouse depot hub customs land lands landed turn turned show showed get gets appear appeared surface whereabouts location located locate lost stuck held vanished disappeared "
-        "eta budged budge moved moving move progress chase chasing chased hunt wait waiting waited expect expected expecting overdue late delayed delay delays due hold-up holdup porch doorstep letterbox"
+        "eta budged budge moved moving move progress chase chasing chased hunt wait waiting waited expect expected expecting overdue late delayed delay delays due hold-up holdup porch doorstep letterbox posted post handed misplaced dispatching slot attempted"
     ),
     "asking_where": "where wheres whereabouts eta when whens track tracking trace locate chase find",
     "time": (
@@ -75,7 +75,7 @@ CLASSES: dict[str, str] = {
     ),
     "cancel": (
         "cancel cancels cancelled canceled cancelling canceling cancellation canx cancle stop stopped halt abort annul annulled void voided withdraw withdrawn withdrawal revoke rescind scrap scrub bin ditch drop dropped kill "
-        "delete deleted remove erase undo nix axe terminate abandon forget storno retract call-off unorder discontinue strike pull quash nullify cease"
+        "delete deleted remove erase undo nix axe terminate abandon forget storno retract call-off unorder discontinue strike pull quash nullify cease remove away proceed process pack fulfil fulfill"
     ),
     "unwanted": "want need wanted needed needing require required wish interested afford bother longer anymore mind mistake accident accidentally twice decided elsewhere keep",
     "place": (
@@ -109,7 +109,7 @@ CLASSES: dict[str, str] = {
         "whatsapp tesla vodafone telekom ryanair easyjet lufthansa uber airbnb booking dog cat puppy car engine bicycle password wifi router laptop windows excel powerpoint internet electricity gas water plumber electrician population "
         "mountain river ocean sonnet haiku limerick story chess sudoku crossword dentist pharmacy library school university exam teacher girlfriend boyfriend marriage divorce god religion philosophy prime fibonacci donate donation donations charity sponsor "
         "sponsoring sponsorship advertise advertising advertisement seo marketing agency partnership cooperation collaborate supplier wholesale influencer magazine newspaper journalist interview survey vote gmail neighbour's rights legal illegal law police insurance "
-        "calories oil wine stain hotel room table pizza book recommend president yen convert exchange temperature degrees subscription membership church club team league tournament festival theatre cinema holiday vacation beach tan sleep"
+        "calories oil wine stain hotel room table pizza book recommend president yen convert exchange temperature degrees subscription membership church club team league tournament festival theatre cinema holiday vacation beach tan sleep asos argos tesco lidl aldi nike adidas decathlon vinted bosch samsung sony mediamarkt verizon comcast broadband provider gumtree deliveroo stamps robot debug thesis survey podcast raffle ceo battle council stadium lottery parking pension embassy"
     ),
     "not": "not no never none nothing nobody cannot without neither nor",
     "all": "all full fully whole complete completely everything entire entirely entirety total every",

@@ -17,7 +17,8 @@ from orchestrator_site.demo.model_server.tokens import tokenize
 
 __all__ = ["ACTIONS", "MONEY", "QUESTIONS", "Intent", "Reading", "Wish", "read"]
 MULTI, AMBIGUOUS, FOREIGN = "multi", "ambiguous", "out_of_scope"
-SURE = 0.5  # how likely a clause's wish must be to count as one of several
+SURE, PLAIN = 0.5, 0.7  # how likely a clause's wish must be to count as one of several, or to make them several
+POSSIBLE = 0.1  # how likely it must be of the whole text that it has several wishes
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,20 @@ def _label(hints: Hints) -> str:
     if not any(token.kind == "word" for token in hints.tokens):
         return AMBIGUOUS
     likely = scorer.likelihoods(hints)
-    return max(likely, key=lambda label: likely[label])
+    best = max(likely, key=lambda label: likely[label])
+    return MULTI if likely[MULTI] >= POSSIBLE and best not in {AMBIGUOUS, FOREIGN} and _acts_twice(hints) else best
+
+
+def _acts_twice(hints: Hints) -> bool:
+    """Two clauses that each, alone, plainly ask for something else, one of them at least for an act."""
+    if len(hints.clauses) < 2:
+        return False
+    found = {
+        label
+        for clause in hints.clauses
+        if (label := _label_of(clause, hints, PLAIN)) and (label in ACTIONS or (label in QUESTIONS and clause.asks))
+    }
+    return len(found) > 1 and bool(found & set(ACTIONS))
 
 
 def _wishes(hints: Hints, label: str) -> list[Wish]:
@@ -104,11 +118,11 @@ def _several(hints: Hints) -> list[Wish]:
     return list(found.values()) or [_likeliest(hints)]
 
 
-def _label_of(clause: Clause, hints: Hints) -> str:
+def _label_of(clause: Clause, hints: Hints, least: float = SURE) -> str:
     start, end = clause.text_span
     likely = scorer.likelihoods(_alone(hints.text[start:end]))
     best = max(likely, key=lambda label: likely[label])
-    return best if likely[best] >= SURE and best not in {MULTI, AMBIGUOUS, FOREIGN} else ""
+    return best if likely[best] >= least and best not in {MULTI, AMBIGUOUS, FOREIGN} else ""
 
 
 def _alone(text: str) -> Hints:
