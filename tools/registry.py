@@ -66,26 +66,22 @@ def version_spec(version_id: int) -> ToolSpec:
     return ToolVersion.objects.with_tool().get(pk=version_id).spec()
 
 
-def define(
-    name: str, *, risk: Risk = Risk.HIGH, by: Any = None, reset_switches: bool = False, **content: Any
-) -> ToolVersion:
+def define(name: str, *, risk: Risk = Risk.HIGH, by: Any = None, **content: Any) -> ToolVersion:
     """Define a tool or a new version of it, and make that version current; the same content again changes nothing.
 
     `content`: description, input_schema, executor, config, effect, risk_rules, timeout_seconds, result_limit_bytes.
-    `risk` is taken for a new tool, or with `reset_switches`; later it is the operator's. Raises InvalidDefinition.
+    `risk` is taken for a new tool; later it is the operator's. Raises InvalidDefinition.
     """
     definitions.check(name, content)
     actor = f"user:{by.get_username()}" if by else events.SYSTEM
     with events.recording() as log:
-        tool, created = Tool.objects.select_for_update().get_or_create(name=name, defaults={"risk": risk})
+        tool, _ = Tool.objects.select_for_update().get_or_create(name=name, defaults={"risk": risk})
         latest = tool.versions.first()
         if latest and not definitions.differs(latest, content) and tool.current_id == latest.pk:
             return latest
         version = ToolVersion(tool=tool, number=latest.number + 1 if latest else 1, created_by=by, **content)
         version.save()
         tool.current = version
-        if reset_switches and not created:
-            tool.risk = risk
         tool.save()
         log.platform("tool_defined", actor=actor, tool=name, version=version.number, effect=version.effect)
     return version

@@ -37,8 +37,8 @@ CONTENT = {
 }
 
 
-def define(name="pay", *, risk=Risk.HIGH, reset_switches=False, **changes):
-    return registry.define(name, risk=risk, reset_switches=reset_switches, **CONTENT | changes)
+def define(name="pay", *, risk=Risk.HIGH, **changes):
+    return registry.define(name, risk=risk, **CONTENT | changes)
 
 
 FAULTY = {

@@ -118,7 +118,21 @@ def mended(word: str) -> str:
 
 
 def _known(word: str) -> bool:
-    return word in vocabulary.MENDABLE or stem(word) in vocabulary.known_stems()
+    return word in vocabulary.MENDABLE or stem(word) in _known_stems()
+
+
+@lru_cache(maxsize=1)
+def _known_stems() -> frozenset[str]:
+    words = {
+        word
+        for table in vocabulary.CUES.values()
+        for cues in table.values()
+        for cue in cues
+        for part in cue.split()
+        for word in part.split("|")
+    }
+    words |= {*vocabulary.DESK_WORDS, *vocabulary.FOREIGN, *vocabulary.NEVER_MENDED, *vocabulary.ACTION_STARTERS}
+    return frozenset(stem(word) for word in words)
 
 
 def slips(first: str, second: str, limit: int) -> int:

@@ -4,7 +4,6 @@ A cue is a row of words that points to an intent. `a|b` are alternatives, `*` is
 order number. Words are compared by stem, after typing errors were mended.
 """
 
-from functools import lru_cache
 
 CONTRACTIONS = {
     **{f"{verb}nt": f"{verb} not" for verb in "do does did is was are were has have had could should would need".split()},
@@ -337,21 +336,6 @@ COMMON_MENDABLE = (
     "reimburse withdraw warehouse identical cheaper expensive confirm confirmation warranty repair apology apologise write sorry meant wrong faulty defective "
     "instead total items which completely delayed courier shipment purchase euros compensation contents details separate replace replacement".split()
 )
-
-
-@lru_cache(maxsize=1)
-def known_stems() -> frozenset[str]:
-    from orchestrator_site.demo.model_server.tokens import stem
-
-    words = {
-        word
-        for table in CUES.values()
-        for cues in table.values()
-        for cue in cues
-        for part in cue.split()
-        for word in part.split("|")
-    }
-    return frozenset(stem(word) for word in words | set(DESK_WORDS) | set(FOREIGN) | NEVER_MENDED | ACTION_STARTERS)
 
 
 MENDABLE = frozenset(COMMON_MENDABLE)
