@@ -82,7 +82,9 @@ class Story:
         self._close()
 
     def _introduce(self) -> None:
-        model = "Claude" if settings.ANTHROPIC_API_KEY else "the bundled demo model server (no ANTHROPIC_API_KEY is set)"
+        model = (
+            "Claude" if settings.ANTHROPIC_API_KEY else "the bundled demo model server (no ANTHROPIC_API_KEY is set)"
+        )
         self.say(f"\nA customer desk over 500 orders. Model replies come from {model}.")
         self.say(f"  open      {self.platform.url}/")
         for username, (role, *_) in seed.PEOPLE.items():
@@ -172,7 +174,9 @@ class Story:
             self.world.slow_payments(0)
         requests = [each["requests_received"] for each in self.refunds_on(order)]
         self.expect(run.status == "succeeded", "the run succeeded on another worker")
-        self.expect(self.moved_on(order) == before + 1, f"the money moved once, though it was asked {requests[-1]} times")
+        self.expect(
+            self.moved_on(order) == before + 1, f"the money moved once, though it was asked {requests[-1]} times"
+        )
 
     def _audit(self) -> None:
         self.say("\n── The record")

@@ -4,7 +4,6 @@ A cue is a row of words that points to an intent. `a|b` are alternatives, `*` is
 order number. Words are compared by stem, after typing errors were mended.
 """
 
-
 CONTRACTIONS = {
     **{f"{verb}nt": f"{verb} not" for verb in "do does did is was are were has have had could should would need".split()},
     **{f"{verb}n't": f"{verb} not" for verb in "do does did is was are were has have had could should would need".split()},

@@ -7,7 +7,7 @@ conversation: what was read, what was called, what was refused. A call that was 
 import re
 
 from orchestrator_site.demo.model_server import prose
-from orchestrator_site.demo.model_server.acts import calls_for, obstacle
+from orchestrator_site.demo.model_server.acts import amount_of, calls_for, obstacle
 from orchestrator_site.demo.model_server.conversation import Conversation, Result
 from orchestrator_site.demo.model_server.handing_on import after_a_handoff, hand_off
 from orchestrator_site.demo.model_server.own_tools import own_tool
@@ -140,7 +140,25 @@ def _act(desk: Desk) -> Reply | None:
         if against := obstacle(desk, ability, order):
             return Reply(against)
     calls = calls_for(desk, ability)
-    return Reply(tools=(calls[0],)) if calls else None
+    return Reply(_why(desk, ability), (calls[0],)) if calls else None
+
+
+INTENDS = {
+    "refund": "I would pay back {amount}; {refundable} of it is still refundable.",
+    "cancel": "It has not left the warehouse, so I would cancel it.",
+    "address": "It has not left the warehouse, so its address can still be changed.",
+    "write": "I would send the customer this letter.",
+}
+
+
+def _why(desk: Desk, ability: str) -> str:
+    """What a colleague who has to approve the call reads beside it."""
+    if not desk.orders:
+        return ""
+    order = desk.orders[0]
+    refundable = prose.euros(order["refundable"]) if "refundable" in order else ""
+    amount = prose.euros(amount_of(desk, order)) if ability == "refund" and refundable else ""
+    return f"{prose.state(order)} {INTENDS[ability].format(amount=amount, refundable=refundable)}"
 
 
 # Answering

@@ -27,7 +27,9 @@ class Command(BaseCommand):
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # the story's own requests are no news
         worlds: list[world.World] = []
         try:
-            with Platform(port=port, workers=workers, before_web=lambda each: worlds.append(world.start(each))) as platform:
+            with Platform(
+                port=port, workers=workers, before_web=lambda each: worlds.append(world.start(each))
+            ) as platform:
                 story = Story(platform, worlds[0], decides_itself=exit)
                 teller = threading.Thread(target=story.tell, name="story", daemon=True)
                 teller.start()
