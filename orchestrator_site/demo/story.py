@@ -75,6 +75,8 @@ class Story:
         try:
             for scene in (self.lookup, self.ambiguous, self.hot_reload, self.refund, self.killed_worker):
                 self._play(scene)
+            if self.platform.stop_requested:
+                return
             self._audit()
             self.finished = True
         finally:
@@ -95,6 +97,8 @@ class Story:
         try:
             scene()
         except Exception as error:
+            if self.platform.stop_requested:
+                return  # the ground went away under the scene, as asked
             # A scene that broke is an expectation that did not hold; the others are told all the same.
             self.failed.append(f"{scene.__name__}: {error}")
             self.say(f"   ✗ {error}")

@@ -160,9 +160,7 @@ class Platform:
         workers = [processes.worker(f"worker-{n}", env=self.env, logs=self.logs) for n in range(1, self.workers + 1)]
         web = processes.web(host=self.host, port=self.port, env=self.env, logs=self.logs)
         self._supervisor.start(*workers, web)
-        self._supervisor.start(
-            processes.beat(env=self.env, logs=self.logs, schedule=settings.DATA_DIR / "beat-schedule")
-        )
+        self._supervisor.start(processes.beat(env=self.env, logs=self.logs))
 
     def _choose_port(self) -> None:
         wanted = self.port

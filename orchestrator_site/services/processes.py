@@ -41,12 +41,15 @@ def worker(name: str, *, env: Mapping[str, str], logs: Path) -> Child:
     )
 
 
-def beat(*, env: Mapping[str, str], logs: Path, schedule: Path) -> Child:
-    """It decides nothing: every sweep runs in the workers; see docs/decisions/beat-decides-nothing.md."""
+def beat(*, env: Mapping[str, str], logs: Path) -> Child:
+    """It decides nothing: every sweep runs in the workers; see docs/decisions/beat-decides-nothing.md.
+
+    Its schedule is kept in memory: the file of Celery's own scheduler does not survive a kill in mid-write.
+    """
     argv = ["celery", "-A", "orchestrator_site", "beat", "--loglevel", "INFO", "--pidfile", ""]
     return Child(
         name="beat",
-        argv=_python(*argv, "--schedule", str(schedule)),
+        argv=_python(*argv, "--scheduler", "celery.beat:Scheduler"),
         log=logs / "beat.log",
         env=_named(env, "beat"),
         folder=REPOSITORY,
