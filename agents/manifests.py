@@ -35,7 +35,7 @@ def draft(slug: str, spec: ManifestSpec, by: User | None) -> Manifest:
         )
     with events.recording() as log:
         Agent.objects.get_or_create(slug=slug)
-        agent = Agent.objects.select_for_update().get(slug=slug)
+        agent = Agent.objects.select_for_update(no_key=True).get(slug=slug)
         latest = agent.manifests.first()
         manifest = Manifest(agent=agent, number=latest.number + 1 if latest else 1, created_by=by)
         manifest.take(spec)
@@ -107,7 +107,7 @@ def _set_active(agent: Agent, active: bool, event: str, by: User | None) -> Agen
 
 
 def _locked(agent_id: int) -> Agent:
-    return Agent.objects.select_for_update(of=["self"]).select_related("published").get(pk=agent_id)
+    return Agent.objects.select_for_update(of=["self"], no_key=True).select_related("published").get(pk=agent_id)
 
 
 def _put_to_work(log: events.Record, event: str, agent: Agent, manifest: Manifest, by: User | None) -> None:

@@ -135,6 +135,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 5
 CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "max_retries": 0,
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,

@@ -35,7 +35,7 @@ class RunKind(Kind):
     """Common ground: the rows a request is about, locked run → dispatch → call."""
 
     def lock(self, request: ApprovalRequest) -> None:
-        Run.objects.select_for_update(of=("self",)).get(pk=request.run_id)
+        Run.objects.select_for_update(of=("self",), no_key=True).get(pk=request.run_id)
         Dispatch.objects.select_for_update(of=("self",)).get(pk=_known(request.dispatch_id))
         if request.call_id is not None:
             ToolCall.objects.select_for_update(of=("self",)).get(pk=request.call_id)

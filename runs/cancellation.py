@@ -19,7 +19,7 @@ def cancel(run_id: UUID, by: User) -> Run:
     """Raises NotPossible when the run has ended. Locks: run, dispatches, calls, requests."""
     actor, why = f"user:{by.get_username()}", f"The run was cancelled by {by.get_username()}."
     with events.recording() as log:
-        run = Run.objects.select_for_update(of=("self",)).select_related("agent").get(pk=run_id)
+        run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("agent").get(pk=run_id)
         if run.is_final:
             raise NotPossible(f"The run has {run.status} already.")
         if run.cancel_requested_at is None:

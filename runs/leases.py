@@ -76,16 +76,21 @@ def lease_length() -> timedelta:
 
 
 def hold(lease: Lease) -> Dispatch:
-    """The first statement of every transaction of a worker: lock the row under our fence, or raise LostLease.
+    """The first statements of every transaction of a worker: lock the row under our fence, or raise LostLease.
 
-    Returns the dispatch joined with its run, manifest and agent, and with `now`, the database's time.
+    Returns the dispatch joined with its run, manifest and agent, and with `now`, the database's time. They are read
+    after the lock is ours: what whoever held it before has changed, such as a cancel, is seen.
     """
-    mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner)
-    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())  # type: ignore[no-redef]
-    dispatch = joined.select_for_update(of=("self",)).order_by().first()
-    if dispatch is None:
+    mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner).order_by()
+    if mine.select_for_update().values_list("pk").first() is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
-    return dispatch
+    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())  # type: ignore[no-redef]
+    return joined.get()
+
+
+def is_cancelled(dispatch: Dispatch) -> bool:
+    """Of a held dispatch: whether its run is being cancelled."""
+    return dispatch.run.cancel_requested_at is not None
 
 
 def note(dispatch: Dispatch, **changes: Any) -> None:
@@ -116,7 +121,10 @@ def hand_on(lease: Lease, *, due_in_seconds: float = 0) -> None:
     with events.recording() as log:
         dispatch = hold(lease)
         due = Now() + timedelta(seconds=due_in_seconds) if due_in_seconds else None
-        lifecycle.move_dispatch(log, dispatch, states.QUEUED, due_at=due, **given_back(dispatch))
+        changes = given_back(dispatch)
+        if not due_in_seconds:
+            changes["claims_without_progress"] = 0  # a whole slice ended no worker
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED, due_at=due, **changes)
 
 
 def process_exited(name: str, pid: int) -> None:
@@ -175,9 +183,11 @@ class Keeper:
         with connection.cursor() as cursor:
             cursor.execute(
                 """UPDATE runs_dispatch d SET lease_until = now() + make_interval(secs => %s)
-                   FROM unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
-                   WHERE d.id = held.id AND d.fence = held.fence AND d.lease_owner = %s
-                     AND (d.hand_deadline IS NULL OR d.hand_deadline > now())""",
+                   FROM (SELECT r.id FROM runs_dispatch r, unnest(%s::uuid[], %s::bigint[]) AS held(id, fence)
+                         WHERE r.id = held.id AND r.fence = held.fence AND r.lease_owner = %s
+                           AND (r.hand_deadline IS NULL OR r.hand_deadline > now())
+                         ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED) AS free
+                   WHERE d.id = free.id""",
                 [
                     settings.BATON_LEASE_SECONDS,
                     [lease.dispatch_id for lease in held],

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
@@ -26,46 +27,57 @@ FALLBACK_THREADS = 8
 
 def sweep(fallback: ThreadPoolExecutor | None = None) -> None:
     """Everything that is due, once. Each part stands alone: an error in one leaves the others their turn."""
-    for part in (wake_due, sweeps.expire_due, advance_left_behind, observers.tell):
+    call_forgotten(fallback)
+    for part in (wake_due, sweeps.expire_due, advance_left_behind):
         try:
             part()
         except Exception:
             logger.exception("the reconciler's %s failed", part.__name__)
-    call_forgotten(fallback)
 
 
 def wake_due() -> int:
     """Queue waiting dispatches whose time has come."""
     due = list(Dispatch.objects.due().values_list("pk", "run_id")[:BATCH])
-    for dispatch_id, run_id in due:
-        with events.recording() as log:
-            run = Run.objects.select_for_update(of=("self",)).select_related("agent").get(pk=run_id)
-            dispatch = Dispatch.objects.due().select_for_update(skip_locked=True).filter(pk=dispatch_id).first()
-            if dispatch is None:
-                continue
+    return sum(_alone(_wake, dispatch_id, run_id) for dispatch_id, run_id in due)
+
+
+def _wake(dispatch_id: UUID, run_id: UUID) -> None:
+    with events.recording() as log:
+        run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("agent").get(pk=run_id)
+        dispatch = Dispatch.objects.due().select_for_update(skip_locked=True).filter(pk=dispatch_id).first()
+        if dispatch is not None:
             lifecycle.move_dispatch(log, dispatch, states.QUEUED, waiting_on="", due_at=None)
             doorbells.ring_after_commit(dispatch.pk)
             orchestration.advance_locked(log, run)
-    return len(due)
 
 
 def advance_left_behind() -> int:
     """Runs that nothing moves: all their nodes have ended, and whoever ended the last one went away."""
-    at_work = Dispatch.objects.open().filter(run=OuterRef("pk"))
+    at_work = Dispatch.objects.open().exclude(status=states.BLOCKED).filter(run=OuterRef("pk"))
     proposed = Handoff.objects.filter(source__run=OuterRef("pk"), status=states.PROPOSED)
     left = list(
         Run.objects.open().exclude(Exists(at_work)).exclude(Exists(proposed)).values_list("pk", flat=True)[:BATCH]
     )
-    for run_id in left:
-        orchestration.advance(run_id)
-    return len(left)
+    return sum(_alone(orchestration.advance, run_id) for run_id in left)
+
+
+def _alone(move: Callable[..., object], *about: UUID) -> bool:
+    """One row that cannot be moved must not keep the others from their turn."""
+    try:
+        move(*about)
+    except Exception:
+        logger.exception("%s%s failed", move.__name__, about)
+        return False
+    return True
 
 
 def call_forgotten(fallback: ThreadPoolExecutor | None = None) -> int:
     """Ring for dispatches nobody holds; where the broker does not take it, carry them from here."""
     forgotten = _forgotten()
+    is_away = False
     for dispatch_id in forgotten:
-        if not doorbells.ring(dispatch_id) and fallback is not None:
+        is_away = is_away or not doorbells.ring(dispatch_id)
+        if is_away and fallback is not None:
             fallback.submit(carrier.carry, dispatch_id)
     return len(forgotten)
 
@@ -81,24 +93,32 @@ def _forgotten() -> list[UUID]:
 
 
 class Reconciler:
-    """The thread. `stop()` returns when it has ended."""
+    """The threads: one sweeps, and one tells the observers, who may hang without holding up anything else."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._fallback = ThreadPoolExecutor(FALLBACK_THREADS, thread_name_prefix="fallback")
+        self._threads = [
+            threading.Thread(target=self._repeat, args=[part], name=name, daemon=True)
+            for name, part in (("reconciler", self._sweep), ("observers", observers.tell))
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
+        """Returns when the sweep in hand has ended; observers are told again by the next worker."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        self._threads[0].join(timeout=10)
 
-    def _run(self) -> None:
+    def _sweep(self) -> None:
+        sweep(self._fallback)
+
+    def _repeat(self, part: Callable[[], object]) -> None:
         while not self._stop.wait(settings.BATON_RECONCILE_SECONDS):
             try:
-                sweep(self._fallback)
+                part()
             except DatabaseError as error:
                 logger.warning("nothing reconciled: %s", error)
             except Exception:

@@ -26,7 +26,7 @@ BLOCKED, QUEUED, SKIPPED = "blocked", "queued", "skipped"
 DISPATCH = machine(
     "dispatch",
     {
-        BLOCKED: {QUEUED, SKIPPED, CANCELLED},  # parents are still at work
+        BLOCKED: {QUEUED, SKIPPED, FAILED, CANCELLED},  # parents are still at work
         QUEUED: {WORKING, FAILED, CANCELLED},  # failed: deadline, quarantine
         WORKING: {QUEUED, WAITING, SUCCEEDED, FAILED, CANCELLED},  # queued again: between two slices
         WAITING: {QUEUED, FAILED, CANCELLED},  # on a person or a due time
@@ -93,7 +93,7 @@ TOOL_CALL = machine(
         AWAITING_APPROVAL: {READY, DONE, REFUSED, CANCELLED},  # done: a person answered in the tool's place
         DEFERRED: {RULED, REFUSED, CANCELLED},
         # ruled again: today's policy is stricter; done, failed, awaiting: platform tools, which need no attempt
-        READY: {EXECUTING, RULED, DONE, FAILED, AWAITING_APPROVAL, REFUSED, CANCELLED},
+        READY: {EXECUTING, RULED, DONE, FAILED, AWAITING_APPROVAL, REFUSED, CANCELLED, UNCERTAIN},
         EXECUTING: {DONE, FAILED, READY, UNCERTAIN},  # ready: may be sent again
         UNCERTAIN: {RESOLVED, READY},  # ready: a person says it did not happen, run it again
         DONE: set(),

@@ -44,7 +44,7 @@ def resolve(
         raise BadRequest({"result": "Say what the call brought: the agent goes on with it."})
     run_id = Run.objects.values_list("pk", flat=True).get(dispatches__calls=call_id)
     with events.recording() as log:
-        run = Run.objects.select_for_update(of=("self",)).select_related("agent").get(pk=run_id)
+        run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("agent").get(pk=run_id)
         dispatch = Dispatch.objects.select_for_update().get(calls=call_id)
         call = ToolCall.objects.select_for_update(of=("self",)).get(pk=call_id)
         call.dispatch = dispatch

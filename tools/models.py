@@ -43,9 +43,7 @@ class ToolVersion(models.Model):
     input_schema = models.JSONField()
     executor = models.CharField(max_length=10, choices=[(k.value, k.value) for k in ExecutorKind])
     config = models.JSONField(default=dict, blank=True)
-    effect = models.CharField(
-        max_length=10, choices=[(e.value, e.value) for e in Effect], default=Effect.UNSAFE
-    )
+    effect = models.CharField(max_length=10, choices=[(e.value, e.value) for e in Effect], default=Effect.UNSAFE)
     risk_rules = models.JSONField(default=list, blank=True)
     timeout_seconds = models.FloatField(default=30)
     result_limit_bytes = models.PositiveIntegerField(default=64_000)

@@ -189,6 +189,7 @@ class ToolResult:
     content: str
     error: ErrorKind | None = None
     sent: bool = True
+    may_go_on: bool = False  # its process could not be killed, so the effect may still come
 
     @property
     def ok(self) -> bool:

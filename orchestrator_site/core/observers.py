@@ -80,5 +80,14 @@ def _note_failure(owed: Observation, error: Exception) -> None:
         cursor.execute(
             """UPDATE core_observation SET failures = failures + 1, last_error = %s, given_up = failures + 1 >= %s,
                due_at = now() + make_interval(secs => power(2, least(failures, 10))) WHERE id = %s""",
-            [f"{type(error).__name__}: {error}", GIVE_UP_AFTER, owed.pk],
+            [_said(error), GIVE_UP_AFTER, owed.pk],
         )
+
+
+def _said(error: Exception) -> str:
+    """As a text column keeps it, whatever the exception says, and even if it cannot say it."""
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:
+        said = type(error).__name__
+    return said.encode(errors="replace").decode().replace("\x00", "\ufffd")[:2000]

@@ -71,8 +71,10 @@ def _wait_for_people(lease: Lease, open_calls: Sequence[ToolCall]) -> Outcome:
             .order_by("step__number", "position")
         )
         following = next((call for call in fresh if not call.is_settled), None)
-        if following is None or any(
-            call.status != before.status for call, before in zip(fresh, open_calls, strict=True)
+        if (
+            leases.is_cancelled(dispatch)
+            or following is None
+            or any(call.status != before.status for call, before in zip(fresh, open_calls, strict=True))
         ):
             return Continue()
         return asking.wait(log, dispatch, _sentence(following))
@@ -91,6 +93,8 @@ def _concluded(lease: Lease, view: View) -> Outcome | None:
     dispatch = view.dispatch
     with events.recording() as log:
         held = leases.hold(lease)
+        if leases.is_cancelled(held):
+            return Continue()
         if handoff := Handoff.objects.filter(source=dispatch).select_related("target").first():
             proposing.ask_handoff(log, held, handoff)
             message = f"It proposed that {handoff.target.slug} continues."

@@ -93,6 +93,8 @@ def reserve(lease: Lease, number: int, request: ModelRequest, input_bound: int) 
     amount = pricing.worst_case_usd(request.model, input_bound, request.max_tokens)
     with events.recording() as log:
         dispatch = leases.hold(lease)
+        if leases.is_cancelled(dispatch):
+            return Continue()
         if scope := budgets.reserve(dispatch, amount):
             return _ask_top_up(log, dispatch, scope, amount)
         step = Step.objects.create(
@@ -246,7 +248,7 @@ def _after_failure(log: Record, dispatch: Dispatch, failure: ModelFailure) -> Ou
     if failure.kind == FailureKind.FATAL:
         lifecycle.end_dispatch(log, dispatch, StopReason.MODEL_FAILED, failure.sentence)
         return Ended(StopReason.MODEL_FAILED)
-    if failure.kind == FailureKind.NEXT_MODEL:
+    if failure.kind == FailureKind.NEXT_MODEL or leases.is_cancelled(dispatch):
         return Continue()
     failed = failed_since_last_answer(list(dispatch.steps.order_by("number")))
     asked_to_wait = min(failure.retry_after_seconds or 0, LONGEST_RETRY_AFTER_SECONDS)

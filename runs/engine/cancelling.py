@@ -35,6 +35,11 @@ def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> N
         _leave_in_doubt(log, dispatch, attempt)
     open_calls = ToolCall.objects.select_for_update().filter(dispatch=dispatch, status__in=NOT_STARTED)
     for call in open_calls.order_by("step", "position"):
+        if effects.is_in_doubt(call):
+            lifecycle.move_call(
+                log, dispatch.run_id, call, states.UNCERTAIN, result=effects.IN_DOUBT, error_kind=ErrorKind.LOST
+            )
+            continue
         lifecycle.move_call(log, dispatch.run_id, call, states.CANCELLED, result=why, error_kind=ErrorKind.CANCELLED)
     for step in dispatch.steps.filter(status=states.ASKED):
         asking.count_lost(log, dispatch, step)

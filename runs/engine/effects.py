@@ -47,6 +47,7 @@ MOST_ATTEMPTS = 3
 # Past a call's own deadline its executor has this long to kill it and tell.
 GRACE_SECONDS = 5
 WORKER_GONE = "The worker went away while the call was under way."
+IN_DOUBT = "It was sent before, nobody can say whether it happened, and it may not be sent again."
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
 _IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
@@ -187,7 +188,22 @@ def may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, digest: st
     return True
 
 
+def is_in_doubt(call: ToolCall) -> bool:
+    """Ready to be sent again, and nobody knows whether an earlier send of it had its effect."""
+    # A person who said "run it again" said that it did not happen; a lookup said so of a verifiable one.
+    return (
+        call.effect == Effect.KEYED
+        and call.status == states.READY
+        and call.attempts.filter(status=states.UNKNOWN).exists()
+    )
+
+
 def refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sentence: str) -> None:
+    if is_in_doubt(call):
+        lifecycle.move_call(
+            log, dispatch.run_id, call, states.UNCERTAIN, result=f"{IN_DOUBT} {sentence}", error_kind=ErrorKind.LOST
+        )
+        return
     lifecycle.move_call(log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=kind)
 
 
@@ -220,13 +236,16 @@ def send(intent: Intent) -> ToolResult:
     """Runs in the carrier's thread or in a helper's: it only computes, and touches no row."""
     assert not connection.in_atomic_block
     connection.close()
-    result = executors.run(
-        intent.spec,
-        dict(intent.arguments),
-        timeout_seconds=intent.timeout_seconds,
-        result_limit_bytes=intent.result_limit_bytes,
-        call=intent.context,
-    )
+    try:
+        result = executors.run(
+            intent.spec,
+            dict(intent.arguments),
+            timeout_seconds=intent.timeout_seconds,
+            result_limit_bytes=intent.result_limit_bytes,
+            call=intent.context,
+        )
+    finally:
+        connection.close()
     crashpoints.reach("after_send")
     return result
 
@@ -282,16 +301,16 @@ def _settle_doubt(
     if effect == Effect.PURE:
         lifecycle.move_call(log, dispatch.run_id, call, states.FAILED, result=result.content, error_kind=error)
     elif (effect == Effect.KEYED and again) or (
-        effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent)
+        effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent, result)
     ):
         lifecycle.move_call(log, dispatch.run_id, call, states.READY)
     else:
         lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result.content, error_kind=error)
 
 
-def _ended_here(intent: Intent) -> bool:
+def _ended_here(intent: Intent, result: ToolResult) -> bool:
     """Whether the attempt ran in a process of ours that was seen to exit, so that its effect cannot come later."""
-    return intent.spec.executor == "python"
+    return intent.spec.executor == "python" and not result.may_go_on
 
 
 def _kept(content: str) -> str:
@@ -317,6 +336,7 @@ def _keep_late_evidence(results: Sequence[tuple[Intent, ToolResult]]) -> None:
 def recover(lease: Lease, call: ToolCall) -> None:
     """An executing call whose worker is gone: decide by its effect class. Raises LostLease."""
     attempt = call.attempts.get(status=states.SENT)
+    dead = is_dead(attempt)  # asked first: what is absent may still come while its process lives
     found: Found | Absent | CannotTell | None = None
     if call.effect == Effect.VERIFIABLE:
         assert call.tool_version_id is not None
@@ -324,7 +344,6 @@ def recover(lease: Lease, call: ToolCall) -> None:
         context = CallContext(call.idempotency_key, lease.run_id, lease.dispatch_id, call.pk)
         connection.close()
         found = executors.lookup(spec, context, spec.timeout_seconds)
-    dead = is_dead(attempt)
     with events.recording() as log:
         dispatch = leases.hold(lease)
         call = ToolCall.objects.select_for_update().get(pk=call.pk)

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator_site.core import canonical
 from runs.engine.offer import Offered
-from runs.models import Dispatch, Run, ToolCall
+from runs.models import Dispatch, ToolCall
 from tools import gate
 from tools.values import Effect, Refuse, Ruling, RunFacts
 
@@ -32,13 +32,12 @@ class Facts:
 
 
 def gather(dispatch: Dispatch, tools: Iterable[str], *, without: Iterable[Any] = ()) -> Facts:
-    """Read after the dispatch's row was locked: a cancel that took the lock first is seen. `without`: calls' ids."""
-    cancelled = Run.objects.filter(pk=dispatch.run_id, cancel_requested_at__isnull=False).exists()
+    """`dispatch` and what is joined to it were read under its lock. `without`: ids of calls that do not count."""
     sent = ToolCall.objects.with_effect_in(dispatch.run_id).filter(tool__in=set(tools)).exclude(pk__in=list(without))
     return Facts(
         agent=dispatch.manifest.agent.slug,
         agent_active=dispatch.manifest.agent.active,
-        cancel_requested=cancelled,
+        cancel_requested=dispatch.run.cancel_requested_at is not None,
         effects_sent=frozenset(sent.values_list("tool", "arguments")),
     )
 

@@ -17,8 +17,8 @@ from runs.platform_tools import PlatformCall, apply
 from runs.values import Answer, AskPerson, Fault, Lease
 from tools.values import Effect, ErrorKind, ExecutorKind, Risk, ToolResult
 
-# Helper threads of this process for parallel pure calls; they compute and touch no row.
-_helpers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="pure-call")
+# Pure calls of one turn that run side by side, in helper threads that compute and touch no row.
+PARALLEL = 8
 
 
 def settle(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offered]) -> bool:
@@ -30,7 +30,7 @@ def settle(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offere
         effects.recover(lease, executing[0])
         return True
     if pure := [call for call in calls if _is_parallel(call, offered)]:
-        _execute(lease, pure, offered)
+        _execute(lease, pure[:PARALLEL], offered)
         return True
     following = next((call for call in calls if not call.is_settled), None)
     if following is None or following.status != states.READY:
@@ -54,7 +54,9 @@ def _execute(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offe
     intents = effects.intend(lease, [call.pk for call in calls], offered)
     connection.close()
     if len(intents) > 1:
-        results = list(_helpers.map(effects.send, intents))
+        # Threads of its own: a call that waited in a shared queue would outlive the deadline its lease is renewed to.
+        with ThreadPoolExecutor(len(intents), thread_name_prefix="pure-call") as helpers:
+            results = list(helpers.map(effects.send, intents))
     else:
         results = [effects.send(intent) for intent in intents]
     if intents:

@@ -14,7 +14,11 @@ from runs.values import Continue, Ended, Outcome, Waiting
 def advance(run_id: UUID) -> Outcome:
     """Safe to call at any time, any number of times. Locks: run, then nothing that a worker holds for long."""
     with events.recording() as log:
-        run = Run.objects.select_for_update(of=("self",)).select_related("agent__published__agent").get(pk=run_id)
+        run = (
+            Run.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("agent__published__agent")
+            .get(pk=run_id)
+        )
         return advance_locked(log, run)
 
 

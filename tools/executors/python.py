@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -125,7 +126,8 @@ def _result(report: launcher.Report, timeout_seconds: float, limit_bytes: int) -
     if report.timed_out:
         ending = "was stopped" if report.seen_dead else "could not be stopped: its process outlived being killed"
         sentence = f"The tool did not finish within {timeout_seconds:g} seconds and {ending}."
-        return failure(ErrorKind.TIMEOUT, sentence, sent=report.entered)
+        told = failure(ErrorKind.TIMEOUT, sentence, sent=report.entered)
+        return replace(told, may_go_on=not report.seen_dead)
     if not report.entered:
         sentence = f"The process of the call {_death(report)} before the tool was entered."
         return failure(ErrorKind.UNREACHABLE, sentence, sent=False)
