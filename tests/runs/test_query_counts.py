@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from runs import engine, leases
+from runs import engine
 from runs.values import Continue, Ended
-from tests.runs.cast import agent, call, script, start, text, tool
+from tests.runs.cast import agent, call, claim, script, start, text, tool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,20 +26,20 @@ def test_of_a_plain_turn_and_of_a_pure_call(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
     run = start(ann, script(call(("echo", {})), text("Hello.")))
-    lease = leases.claim(run.dispatches.get().pk)
+    lease = claim(run)
 
     asking, settling, finishing = [queries_of(lambda: engine.advance(lease)) for _ in range(3)]
 
-    assert (type(asking[0]), len(statements(asking[1]))) == (Continue, 28)
-    assert (type(settling[0]), len(statements(settling[1]))) == (Continue, 26)
-    assert (type(finishing[0]), len(statements(finishing[1]))) == (Ended, 26)
+    assert (type(asking[0]), len(statements(asking[1]))) == (Continue, 30)
+    assert (type(settling[0]), len(statements(settling[1]))) == (Continue, 27)
+    assert (type(finishing[0]), len(statements(finishing[1]))) == (Ended, 28)
 
 
 def test_a_turns_queries_do_not_grow_with_the_turns_before_it(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
     run = start(ann, script(*[call(("echo", {"n": n})) for n in range(8)], text("Hello.")))
-    lease = leases.claim(run.dispatches.get().pk)
+    lease = claim(run)
 
     counts = [len(statements(queries_of(lambda: engine.advance(lease))[1])) for _ in range(16)]
 
@@ -53,7 +53,7 @@ def test_calls_side_by_side_cost_little_more_than_one(model, ann):
 
     def settling(calls):
         run = start(ann, script(call(*[("echo", {"n": n}) for n in range(calls)]), text("Hello.")))
-        lease = leases.claim(run.dispatches.get().pk)
+        lease = claim(run)
         engine.advance(lease)
         return len(statements(queries_of(lambda: engine.advance(lease))[1]))
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.runs.cast import (
     at_once,
     call,
     carry_all,
+    claim,
     decide,
     event_types,
     events_of,
@@ -354,10 +356,10 @@ class TestZombies:
     def test_a_second_claim_grows_the_fence_and_the_first_may_write_no_more(self, model, ann):
         agent()
         run = start(ann, script(text("Hello.")))
-        first = leases.claim(run.dispatches.get().pk)
+        first = claim(run)
         leave_to_others(run)
 
-        second = leases.claim(first.dispatch_id)
+        second = claim(run)
 
         assert second.fence == first.fence + 1
         with pytest.raises(LostLease):
@@ -367,7 +369,7 @@ class TestZombies:
     def test_control_a_lease_in_force_is_nobody_elses(self, model, ann):
         agent()
         run = start(ann, script(text("Hello.")))
-        first = leases.claim(run.dispatches.get().pk)
+        first = claim(run)
 
         assert leases.claim(first.dispatch_id) is None
 
@@ -422,7 +424,7 @@ class TestZombies:
     def test_a_lease_is_renewed_only_while_the_call_in_hand_has_time(self, model, ann):
         agent()
         run = start(ann, script(text("Hello.")))
-        lease = leases.claim(run.dispatches.get().pk)
+        lease = claim(run)
 
         with leases.keeper.keeping(lease):
             assert leases.keeper.renew() == 1
@@ -533,7 +535,7 @@ class TestObservers:
         agent()
 
         run = carry_all(start(ann, script(text("Hello."))))
-        reconcile.sweep()
+        observers.tell()
 
         assert run.output == "Hello."
         assert broken == [run.pk]
@@ -541,13 +543,13 @@ class TestObservers:
         assert (owed.failures, owed.last_error) == (1, "RuntimeError: no")
 
     def test_control_one_that_does_not_is_told_once(self, broken, model, ann, monkeypatch):
-        told = []
+        told: list[Any] = []
         monkeypatch.setitem(observers._observers, "tests.broken", told.append)
         agent()
 
         carry_all(start(ann, script(text("Hello."))))
-        reconcile.sweep()
-        reconcile.sweep()
+        observers.tell()
+        observers.tell()
 
         assert len(told) == 1
         assert not Observation.objects.exists()
