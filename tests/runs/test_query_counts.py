@@ -32,7 +32,7 @@ def test_of_a_plain_turn_and_of_a_pure_call(model, ann):
 
     assert (type(asking[0]), len(statements(asking[1]))) == (Continue, 30)
     assert (type(settling[0]), len(statements(settling[1]))) == (Continue, 27)
-    assert (type(finishing[0]), len(statements(finishing[1]))) == (Ended, 28)
+    assert (type(finishing[0]), len(statements(finishing[1]))) == (Ended, 29)
 
 
 def test_a_turns_queries_do_not_grow_with_the_turns_before_it(model, ann):
