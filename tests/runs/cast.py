@@ -20,8 +20,9 @@ from agents.values import GrantSpec, Limits, ManifestSpec
 from approvals import decisions
 from approvals.models import MAY_DECIDE, SESSION, ApprovalRequest
 from orchestrator_site.core import canonical, events
-from runs import carrier, intake
+from runs import carrier, intake, leases
 from runs.models import Dispatch, Run, ToolCall
+from runs.values import Lease
 from tests.runs.callables import ledger
 from tools import registry
 from tools.values import Effect, ExecutorKind, Risk
@@ -141,7 +142,15 @@ def request_of(run: Run) -> ApprovalRequest:
     return ApprovalRequest.objects.open().get(run_id=run.pk)
 
 
-def decide(request: ApprovalRequest, by: User, verdict: str = "approved", **more: Any) -> Any:
+def claim(run: Run) -> Lease:
+    """The lease of a run's one dispatch."""
+    lease = leases.claim(run.dispatches.get().pk)
+    assert lease is not None
+    return lease
+
+
+def decide(request: ApprovalRequest | None, by: User, verdict: str = "approved", **more: Any) -> Any:
+    assert request is not None
     return decisions.decide(request.pk, by=by, verdict=verdict, digest=request.digest, via=SESSION, **more)
 
 

@@ -18,6 +18,7 @@ from tests.runs.cast import (
     at_once,
     call,
     carry_all,
+    claim,
     decide,
     events_of,
     overdue,
@@ -53,7 +54,7 @@ def test_a_step_costs_what_was_used_cache_reads_and_writes_included(model, ann):
     assert (step.cost_usd, step.cost_estimated) == (COST, False)
     assert (step.cache_read_tokens, step.cache_write_tokens) == (10_000, 2000)
     assert (dispatch.cost_usd, dispatch.tokens) == (COST, 13_100)
-    assert (account(run).spent_usd, account(run).reserved_usd) == (COST, 0)
+    assert (account(run).spent_usd, account(run).reserved_usd) == (COST, Decimal(0))
 
 
 def test_a_dispatch_costs_the_sum_of_its_steps(model, ann):
@@ -191,7 +192,7 @@ def test_what_is_settled_makes_room_again(model, ann):
 def test_a_reply_that_was_lost_counts_in_full_and_is_marked_an_estimate(model, ann):
     agent()
     run = start(ann, script(text("Hello.")), budget_usd=Decimal(1))
-    lease = leases.claim(run.dispatches.get().pk)
+    lease = claim(run)
     die_in_the_call(lease)
 
     leave_to_others(run)
@@ -220,7 +221,7 @@ def leave_to_others(run):
 def test_a_worker_that_keeps_dying_in_the_call_is_kept_away_from_it(model, ann):
     agent()
     run = start(ann, script(text("Hello.")))
-    while not (lease := leases.claim(run.dispatches.get().pk)).is_worn_out:
+    while not (lease := claim(run)).is_worn_out:
         if Step.objects.filter(status=states.ASKED).exists():
             asking.settle_lost(lease, Step.objects.get(status=states.ASKED))
         die_in_the_call(lease)

@@ -3,7 +3,7 @@
 import pytest
 
 from agents import manifests
-from agents.models import Agent, OrderingRule
+from agents.models import Agent, Manifest, OrderingRule
 from agents.values import AgentKind
 from approvals.errors import AnswerNeeded, InvalidEdit, NotAllowedToDecide
 from approvals.models import OPERATOR, REQUESTER, ApprovalRequest
@@ -63,7 +63,7 @@ def test_a_clear_request_goes_to_its_owner(desk, ann, slug):
 
 
 def test_a_router_is_offered_exactly_who_is_at_work_and_one_way_to_ask(desk, ann, model):
-    manifests.draft("unpublished", Agent.objects.get(slug="orders").published.spec(), by=None)
+    manifests.draft("unpublished", Manifest.objects.get(agent__slug="orders").spec(), by=None)
     agent("retired")
     manifests.retire(Agent.objects.get(slug="retired"), by=None)
 

@@ -1,5 +1,7 @@
 """The registry: definitions are checked with a sentence a fault, versions never change, switches bite at once."""
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -9,7 +11,7 @@ from orchestrator_site.core.models import AppendOnly, Event
 from tools import callables, conditions, registry
 from tools.definitions import InvalidDefinition
 from tools.models import Tool, ToolVersion
-from tools.values import Confirmation, Effect, ExecutorKind, Risk, RiskRule
+from tools.values import Confirmation, Effect, ExecutorKind, Risk, RiskRule, ToolSpec
 
 pytestmark = pytest.mark.django_db
 
@@ -28,13 +30,19 @@ def with_call(*, call, **arguments):
     return arguments
 
 
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "description": "Pay.",
     "input_schema": OBJECT,
     "executor": ExecutorKind.PYTHON,
     "config": {"callable": "tests.registry.plain"},
     "effect": Effect.PURE,
 }
+
+
+def spec(name: str) -> ToolSpec:
+    found = registry.spec(name)
+    assert found is not None
+    return found
 
 
 def define(name="pay", *, risk=Risk.HIGH, **changes):
@@ -120,14 +128,14 @@ class TestVersions:
         numbers = [define().number, define(**changes).number, define().number]
 
         assert numbers == [1, 2, 3]
-        assert registry.spec("pay").version_id == ToolVersion.objects.get(number=3).pk
+        assert spec("pay").version_id == ToolVersion.objects.get(number=3).pk
 
     def test_a_definition_without_effect_is_unsafe_and_of_high_risk(self):
         content = {name: value for name, value in CONTENT.items() if name != "effect"}
 
         registry.define("pay", **content)
 
-        assert (registry.spec("pay").effect, registry.spec("pay").risk) == (Effect.UNSAFE, Risk.HIGH)
+        assert (spec("pay").effect, spec("pay").risk) == (Effect.UNSAFE, Risk.HIGH)
 
     def test_one_never_changes_and_is_never_deleted(self):
         version = define()
@@ -143,10 +151,10 @@ class TestVersions:
         define()
         registry.switch(Tool.objects.get(), by=Someone, enabled=False, risk=Risk.CRITICAL)
 
-        spec = registry.version_spec(first.pk)
+        then = registry.version_spec(first.pk)
 
-        assert spec.risk_rules == (RiskRule(RULE["when"], Risk.HIGH, RULE["reason"]),)
-        assert (spec.enabled, spec.risk) == (False, Risk.CRITICAL)
+        assert then.risk_rules == (RiskRule(RULE["when"], Risk.HIGH, RULE["reason"]),)
+        assert (then.enabled, then.risk) == (False, Risk.CRITICAL)
 
 
 class Someone:
@@ -175,7 +183,7 @@ class TestSwitches:
 
         with pytest.raises(ValidationError):
             registry.switch(Tool.objects.get(), by=Someone, **switches)
-        assert registry.spec("pay").enabled
+        assert spec("pay").enabled
 
     def test_a_new_definition_leaves_them_to_the_operator(self):
         define(risk=Risk.HIGH)
@@ -183,7 +191,7 @@ class TestSwitches:
 
         define(description="Pay now.", risk=Risk.CRITICAL)
 
-        assert (registry.spec("pay").risk, registry.spec("pay").enabled) == (Risk.LOW, False)
+        assert (spec("pay").risk, spec("pay").enabled) == (Risk.LOW, False)
 
 
 def test_specs_are_one_query_however_many(django_assert_num_queries):
@@ -198,7 +206,7 @@ def test_a_platform_tool_cannot_be_shadowed_by_a_row():
     version = define()
     Tool.objects.filter(pk=version.tool_id).update(name="ask_human")
 
-    assert registry.spec("ask_human").executor == ExecutorKind.PLATFORM
+    assert spec("ask_human").executor == ExecutorKind.PLATFORM
 
 
 class TestConditions:
