@@ -107,6 +107,7 @@ class Dispatch(models.Model):
             ),
         ]
         ordering = ["run", "number"]
+        verbose_name_plural = "dispatches"
 
     def __str__(self) -> str:
         return f"#{self.number} {self.status}"
