@@ -1,6 +1,6 @@
 """Who may do what: four groups and their permissions, put there after every migration.
 
-What you may not see = 404: operators and auditors see all, an approver the runs of requests addressed to approvers,
+What you may not see = 404: operators and auditors see all, an approver the runs in which a person is asked,
 an app its own. What you may see but not do = 403. The querysets' `visible_to(user)` ask the first question.
 """
 
