@@ -32,7 +32,7 @@ class Event(models.Model):
     seq = models.BigIntegerField()
     run_id = models.UUIDField(null=True, db_index=True)
     type = models.CharField(max_length=60)
-    actor = models.CharField(max_length=150)
+    actor = models.CharField(max_length=200)
     at = models.DateTimeField()
     data = models.TextField()
     previous_hash = models.CharField(max_length=64, blank=True)

@@ -69,6 +69,8 @@ class Intent:
 # -- intent ------------------------------------------------------------------------------------------------------
 def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> list[Intent]:
     """Commit the intent of each ready call that may still run today; the others move to where their ruling says."""
+    # Before the row is locked: a worker's first call starts its fork server, and nobody renews a locked row's lease.
+    processes = executors.process_identities()
     with events.recording() as log:
         dispatch = leases.hold(lease)
         calls = list(
@@ -80,7 +82,11 @@ def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> 
         facts = rulings.gather(dispatch, [call.tool for call in calls], without=[call.pk for call in calls])
         if facts.cancel_requested:
             return []
-        intents = [intent for call in calls if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool)))]
+        intents = [
+            intent
+            for call in calls
+            if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool), processes))
+        ]
         if intents:
             longest = max(intent.timeout_seconds for intent in intents) + GRACE_SECONDS
             leases.note(dispatch, hand_deadline=dispatch.now + dt.timedelta(seconds=longest))
@@ -91,7 +97,12 @@ def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> 
 
 
 def _intend(
-    log: Record, dispatch: Dispatch, call: ToolCall, facts: rulings.Facts, offered: Offered | None
+    log: Record,
+    dispatch: Dispatch,
+    call: ToolCall,
+    facts: rulings.Facts,
+    offered: Offered | None,
+    processes: list[str],
 ) -> Intent | None:
     current = _at_its_version(call, offered)
     ruling = rulings.rule(current, call.arguments, facts, call.tool)
@@ -102,7 +113,7 @@ def _intend(
         _ask_after_all(log, dispatch, call, ruling, current)
         return None
     assert current is not None
-    attempt = _attempt(dispatch, call, current)
+    attempt = _attempt(dispatch, call, current, processes)
     if call.request is not None and not may_use_approval(log, dispatch, call, attempt.digest):
         return None
     attempt.save(force_insert=True)
@@ -138,7 +149,7 @@ def _ask_after_all(
     proposing.ask_approval(log, dispatch, call, ruling, offered, reasoning="")
 
 
-def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered) -> Attempt:
+def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered, processes: list[str]) -> Attempt:
     number = (call.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
     timeout = offered.grant.timeout_for(offered.spec)
     arguments = canonical.loads(call.arguments)
@@ -150,7 +161,7 @@ def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered) -> Attempt:
         digest=digest_from_rows(dispatch, call, offered.spec),
         endpoint=binding.target(offered.spec, arguments)[:500],
         worker=dispatch.lease_owner,
-        processes=executors.process_identities(),
+        processes=processes,
         deadline_at=dispatch.now + dt.timedelta(seconds=timeout),
     )
 

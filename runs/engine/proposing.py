@@ -54,7 +54,7 @@ def _call(dispatch: Dispatch, step: Step, position: int, each: ProposedCall, off
         dispatch=dispatch,
         step=step,
         position=position,
-        provider_id=each.provider_id[:100],
+        provider_id=each.provider_id,
         tool=each.tool[:128],
         tool_version_id=None if version == PLATFORM_VERSION else version,
         proposed_arguments=arguments,

@@ -7,6 +7,8 @@ from agents.values import ModelReply
 from runs.states import StopReason
 from runs.values import UNSTORABLE, AskAgain, CallTools, Finish, GiveUp, NextStep, ProposedCall
 
+# An id is echoed with the result, so it is kept whole or not taken.
+LONGEST_ID = 200
 _CUT_OFF: dict[str, NextStep] = {
     "max_tokens": GiveUp(StopReason.MAX_TOKENS, "The model's answer was cut off at its output limit."),
     "model_context_window_exceeded": GiveUp(
@@ -24,6 +26,8 @@ def next_step(reply: ModelReply) -> NextStep:
     calls = tuple(_proposed(block) for block in reply.content if block.get("type") == "tool_use")
     if len({call.provider_id for call in calls}) < len(calls):
         return GiveUp(StopReason.MODEL_FAILED, "The model gave two tool calls the same id.")
+    if any(len(call.provider_id) > LONGEST_ID for call in calls):
+        return GiveUp(StopReason.MODEL_FAILED, f"The model gave a tool call an id of over {LONGEST_ID} characters.")
     if calls and reply.stop_reason == "tool_use":
         return CallTools(calls)
     if calls:

@@ -1,5 +1,3 @@
-
-
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import orchestrator_site.core.ids
@@ -153,7 +151,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveSmallIntegerField()),
                 ('task', models.TextField()),
-                ('decided_by', models.CharField(max_length=150)),
+                ('decided_by', models.CharField(max_length=200)),
                 ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.agent')),
                 ('node', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='route', to='runs.dispatch')),
                 ('source', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='routes', to='runs.dispatch')),
@@ -194,7 +192,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=orchestrator_site.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('position', models.PositiveSmallIntegerField()),
-                ('provider_id', models.CharField(max_length=100)),
+                ('provider_id', models.CharField(max_length=200)),
                 ('tool', models.CharField(max_length=128)),
                 ('proposed_arguments', models.TextField()),
                 ('arguments', models.TextField()),

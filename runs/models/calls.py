@@ -33,7 +33,7 @@ class ToolCall(models.Model):
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="calls")
     step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="calls")
     position = models.PositiveSmallIntegerField()
-    provider_id = models.CharField(max_length=100)
+    provider_id = models.CharField(max_length=200)
     tool = models.CharField(max_length=128)
     tool_version = models.ForeignKey("tools.ToolVersion", null=True, on_delete=models.PROTECT, related_name="+")
     proposed_arguments = models.TextField()

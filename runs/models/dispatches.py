@@ -140,7 +140,7 @@ class Route(models.Model):
     number = models.PositiveSmallIntegerField()
     agent = models.ForeignKey("agents.Agent", on_delete=models.PROTECT, related_name="+")
     task = models.TextField()
-    decided_by = models.CharField(max_length=150)
+    decided_by = models.CharField(max_length=200)
     node = models.OneToOneField(Dispatch, null=True, on_delete=models.PROTECT, related_name="route")
 
     class Meta:

@@ -129,9 +129,16 @@ def unblock(log: Record, run: Run) -> None:
             message = f"Skipped: {failed[0].manifest.agent.slug} before it did not succeed."
             lifecycle.move_dispatch(log, node, states.SKIPPED, message=message)
             continue
-        briefing = "\n\n".join(part for part in [node.briefing, references(results)] if part)
+        ended = [(parent, came) for parent, came in results if not _is_continued_by(parent, parents)]
+        briefing = "\n\n".join(part for part in [node.briefing, references(ended)] if part)
         lifecycle.move_dispatch(log, node, states.QUEUED, briefing=briefing)
         doorbells.ring_after_commit(node.pk)
+
+
+def _is_continued_by(node: Dispatch, others: Iterable[Dispatch]) -> bool:
+    """A node that handed over has the result of whoever continued it: told once, by the one who came to it."""
+    handoff = _handoff(node)
+    return handoff is not None and handoff.continued_by_id in {other.pk for other in others}
 
 
 def references(results: Iterable[tuple[Dispatch, Result]]) -> str:

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ("seq", models.BigIntegerField()),
                 ("run_id", models.UUIDField(db_index=True, null=True)),
                 ("type", models.CharField(max_length=60)),
-                ("actor", models.CharField(max_length=150)),
+                ("actor", models.CharField(max_length=200)),
                 ("at", models.DateTimeField()),
                 ("data", models.TextField()),
                 ("previous_hash", models.CharField(blank=True, max_length=64)),
