@@ -24,9 +24,7 @@ def desk(stack: Stack, tmp_path: Path) -> Iterator[Desk]:
     smtp_port = free_port()
     with (
         running("orchestrator_site.demo.payments", "--ledger", str(tmp_path / "ledger.jsonl")) as payments,
-        running(
-            "orchestrator_site.demo.mailsink", "--smtp-port", str(smtp_port), "--folder", str(tmp_path / "mail")
-        ),
+        running("orchestrator_site.demo.mailsink", "--smtp-port", str(smtp_port), "--folder", str(tmp_path / "mail")),
         running("orchestrator_site.demo.model_server") as model,
     ):
         seed.seed(payments_url=payments.url, model_url=model.url)
