@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from orchestrator_site.demo.models import Order
 from orchestrator_site.demo.seed import PASSWORD
+from tests.stack import Stack
 from tests.walk.conftest import Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -36,7 +37,7 @@ def small_delivered_order() -> int:
     return next(order.number for order in delivered if order.total < 150 and order.number % 25)
 
 
-def test_a_refund_from_the_request_to_the_money(page: Page, desk: Desk) -> None:
+def test_a_refund_from_the_request_to_the_money(page: Page, chromium: Browser, stack: Stack, desk: Desk) -> None:
     expect.set_options(timeout=PATIENCE_MS)
     page.set_default_timeout(PATIENCE_MS)
     order = small_delivered_order()
@@ -49,7 +50,7 @@ def test_a_refund_from_the_request_to_the_money(page: Page, desk: Desk) -> None:
     expect(page.get_by_text("Hand over from orders to refunds?").first).to_be_visible()
     picture(page, "run-waits-for-handoff")
 
-    queue = page.context.browser.new_context(base_url=page.url.split("/runs/")[0]).new_page()
+    queue = chromium.new_context(base_url=stack.url).new_page()
     queue.set_default_timeout(PATIENCE_MS)
     sign_in(queue, "amir")
     queue.goto("/approvals/")
