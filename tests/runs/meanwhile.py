@@ -1,0 +1,78 @@
+"""What somebody else does meanwhile, forced to the very step: in a thread and a transaction of its own."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from runs import states
+from runs.models import Dispatch, Run
+from tests.runs.cast import eventually
+
+Job = Callable[[], Any]
+
+
+class Vanished(BaseException):
+    """A worker that dies in the middle of something."""
+
+
+def elsewhere(job: Job) -> Future:
+    """Begin a job in a thread with a connection of its own."""
+
+    def run() -> Any:
+        try:
+            return job()
+        finally:
+            connections.close_all()
+
+    thread = ThreadPoolExecutor(1)
+    begun = thread.submit(run)
+    thread.shutdown(wait=False)
+    return begun
+
+
+def just_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, job: Job) -> None:
+    """Once, when a function is reached, somebody else does a job and commits it; then the function begins."""
+    original = getattr(module, name)
+
+    def reached(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(module, name, original)
+        elsewhere(job).result(timeout=20)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, reached)
+
+
+def just_after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, job: Job) -> None:
+    """Once, when a function has ended, somebody else does a job and commits it; then the function's caller goes on."""
+    original = getattr(module, name)
+
+    def reached(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(module, name, original)
+        answer = original(*args, **kwargs)
+        elsewhere(job).result(timeout=20)
+        return answer
+
+    monkeypatch.setattr(module, name, reached)
+
+
+def run_into_us(job: Job) -> Future:
+    """Begin a job elsewhere; returns once it waits for a lock that our transaction in hand holds."""
+    begun = elsewhere(job)
+    eventually(_somebody_waits_for_us, within_seconds=10)
+    return begun
+
+
+def _somebody_waits_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return cursor.fetchone()[0]
+
+
+def leave_to_others(run: Run) -> None:
+    """The lease that a worker holds on the run's dispatch ran out."""
+    Dispatch.objects.filter(run=run, status=states.WORKING).update(lease_until="2020-01-01T00:00Z")
