@@ -34,6 +34,7 @@ def test_a_queue_is_worked_off_by_keyboard(page, problems, asked, app, alice):
 
     page.keyboard.press("j")
     page.wait_for_selector(f"#request-{second.pk}")
+    page.wait_for_load_state()  # the keys are known once the page's script has run
     page.keyboard.press("a")
     page.wait_for_selector(f"#request-{asked.pk}")
     page.wait_for_load_state()

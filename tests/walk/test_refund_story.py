@@ -61,6 +61,7 @@ def test_a_refund_from_the_request_to_the_money(page: Page, chromium: Browser, s
     expect(queue.get_by_role("heading", name="Refund payment")).to_be_visible()
     assert desk.refunds() == [], "nothing moves before the approval"
     picture(queue, "queue-refund")
+    queue.wait_for_load_state()
     queue.keyboard.press("a")
 
     expect(page.get_by_text("is being paid back").first).to_be_visible()
