@@ -75,12 +75,13 @@ def _tell_one() -> bool:
 
 
 def _note_failure(owed: Observation, error: Exception) -> None:
-    logger.warning("observer %s failed on %s: %s", owed.observer, owed.event, error)
+    said = _said(error)
+    logger.warning("observer %s failed on %s: %s", owed.observer, owed.event, said)
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE core_observation SET failures = failures + 1, last_error = %s, given_up = failures + 1 >= %s,
                due_at = now() + make_interval(secs => power(2, least(failures, 10))) WHERE id = %s""",
-            [_said(error), GIVE_UP_AFTER, owed.pk],
+            [said, GIVE_UP_AFTER, owed.pk],
         )
 
 
