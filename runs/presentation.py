@@ -380,7 +380,8 @@ def _meter(run: Run, dispatches: Iterable[Dispatch]) -> Meter:
 def _unblocks(run: Run, cards: Sequence[Card], nodes: Sequence[Node]) -> Unblocks | None:
     if run.status != states.WAITING:
         return None
-    sentence = f"It waits for {run.waiting_on or 'its next step'}."
+    waiting_on = run.waiting_on or "its next step"
+    sentence = f"It waits for {waiting_on}" + ("" if waiting_on.endswith(("?", ".", "!")) else ".")
     if any(call.is_uncertain for node in nodes for step in node.steps for call in step.calls):
         return Unblocks(sentence, reverse("runs:uncertain"), "Say what happened")
     if cards:

@@ -19,6 +19,7 @@ PASSWORD = "baton-demo"
 PEOPLE = {
     "olivia": (roles.OPERATOR, "Olivia", "Operator"),
     "amir": (roles.APPROVER, "Amir", "Approver"),
+    "ada": (roles.APPROVER, "Ada", "Approver"),
     "audrey": (roles.AUDITOR, "Audrey", "Auditor"),
     "shop-app": (roles.APP, "Shop", "App"),
 }

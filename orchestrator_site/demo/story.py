@@ -129,17 +129,23 @@ class Story:
         question = self.open_request(run, "question")
         assert question is not None
         self.say(f"   the desk asks: {question.title}")
-        self.app.post(f"runs/{run.pk}/answer/", {"answer": "I only want to know where the parcel is."})
+        answer = "I only want to know where the parcel is."
+        self.say(f'   customer: "{answer}"')
+        self.app.post(f"runs/{run.pk}/answer/", {"answer": answer})
         run = self.until_done(run)
         asked = ApprovalRequest.objects.filter(run_id=run.pk, kind="question").count()
-        self.expect(run.status == "succeeded" and asked == 1, "one question was asked, and its answer routed the run")
+        self.expect(asked == 1, "one question was asked")
+        routed = self.agents_of(run) == ["triage", "orders"] and "1051" in run.output
+        self.expect(
+            run.status == "succeeded" and routed, "its answer routed the run, and the answer speaks of order 1051"
+        )
 
     def hot_reload(self) -> None:
         """A new agent, published while everything runs, dispatched to at once, then retired"""
         began = self.publish_warranty()
         self.wait(self._every_worker_serves, "every worker serves the new roster")
         self.say(f"   every worker serves it after {time.monotonic() - began:.2f} s")
-        wish = "I have a warranty claim: the kettle of order 1044 is broken and needs a repair under guarantee."
+        wish = "I have a warranty claim: the teapot of order 1044 is broken and needs a repair under guarantee."
         run = self.until_done(self.ask(wish))
         self.expect("warranty" in self.agents_of(run), "the new agent got the request")
         self.operator.post("agents/warranty/retire/")

@@ -53,6 +53,44 @@ def test_a_vague_request_is_asked_about_once_and_the_answer_used():
     assert "Cancel order 1043" in after.tools[0].input["task"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "agent"),
+    [
+        ("I only want to know where the parcel is.", "orders"),
+        ("Find out where it is", "orders"),
+        ("Answer a question about what was ordered", "orders"),
+        ("Cancel it", "changes"),
+        ("Change the delivery address", "changes"),
+        ("Money back", "orders"),
+        ("just tell me when it arrives", "orders"),
+    ],
+)
+def test_an_answer_stands_for_itself_about_the_order_named_before(answer, agent):
+    talk = Talk("triage", {"ask_human": answer})
+    question = talk.say("There is something about order 1051, could you take care of it?")
+
+    after = talk.answer(question)
+
+    assert [use.name for use in after.tools] == [f"dispatch_to_{agent}"]
+    assert "1051" in after.tools[0].input["task"]
+
+
+@pytest.mark.parametrize("correction", ["sorry, I meant order 1043", "I meant 1043", "no, 1043"])
+def test_a_correction_keeps_the_question(correction):
+    talk = Talk("triage")
+    talk.messages += [
+        {"role": "user", "content": "Where is my order 1042?"},
+        {"role": "assistant", "content": "Order 1042 is late."},
+    ]
+
+    reply = talk.say(correction)
+
+    [dispatch] = reply.tools
+    assert dispatch.name == "dispatch_to_orders"
+    assert "1043" in dispatch.input["task"]
+    assert "where" in dispatch.input["task"].lower()
+
+
 def test_what_nobody_owns_is_declined_in_words():
     reply = Talk("triage").say("What's the weather like in Manchester?")
 
@@ -140,11 +178,13 @@ def test_an_artifact_named_in_the_task_is_read_first():
     ],
 )
 def test_a_rejected_call_is_told_and_not_repeated(slug, tool, text):
-    answer, calls = Talk(slug, {tool: Fails("Rejected by Ada: the customer called and changed her mind.")}).finish(text)
+    no = "Refused by a person: the customer called and changed her mind."
+    answer, calls = Talk(slug, {tool: Fails(no)}).finish(text)
 
     assert [name for name, _ in calls].count(tool) == 1
     assert "changed her mind" in answer
-    assert "not made" in answer
+    assert "a colleague looked at it and decided against it" in answer
+    assert "Refused by a person" not in answer
 
 
 def test_an_order_that_left_is_not_cancelled():

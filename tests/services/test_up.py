@@ -115,6 +115,7 @@ def test_it_serves_restarts_what_dies_and_stops_in_order(start: Callable[..., Up
     assert not any(psutil.pid_exists(pid) for pid in up.pids().values())
 
 
+@pytest.mark.crash
 def test_a_supervisor_killed_hard_leaves_no_orphan_and_the_next_one_recovers(start: Callable[..., Up]) -> None:
     up = start()
     up.wait_for("READY")

@@ -69,7 +69,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.closest?.("input, textarea, select, dialog")) return;
   // An "a" among other letters is a word meant for a field that had no focus yet, and never an approval.
-  if (!"jka?".includes(event.key)) lastWritten = event.timeStamp;
+  if (event.key.length === 1 && !"jka?".includes(event.key)) lastWritten = event.timeStamp;
   if (event.key === "a" && event.timeStamp - lastWritten < LONE_MS) return;
   const action = KEYS[event.key];
   if (!action) return;

@@ -7,6 +7,7 @@ nothing is complained of; every other wish for money goes where complaints are c
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,7 +72,8 @@ def route(conversation: Conversation) -> Reply:
     owners = owners_in(conversation)
     text = _with_answers(conversation)
     reading = read(text)
-    wishes = list(reading.wishes) or _carried_over(conversation, reading)
+    own = [] if _only_corrects(text) else list(reading.wishes)
+    wishes = own or _carried_over(conversation, reading)
     choices = {wish: choose(wish, reading, owners) for wish in wishes}
     if not any(choices.values()):
         return _without_wish(conversation, reading, owners, text)
@@ -182,6 +184,17 @@ def describe(wish: Wish, reading: Reading) -> str:
     return DOING[wish.intent].format(orders=orders, amount=amount) + "."
 
 
+CORRECTING = frozenset(
+    "sorry oh oops no not i mean meant it its is was the order number wrong instead rather please".split()
+)
+
+
+def _only_corrects(text: str) -> bool:
+    """`sorry, I meant order 1043` asks for nothing of its own."""
+    words = re.findall(r"[a-z]+", text.lower().replace("'", ""))
+    return bool(words) and bool(re.search(r"\d", text)) and CORRECTING.issuperset(words)
+
+
 def _carried_over(conversation: Conversation, reading: Reading) -> list[Wish]:
     """`and 1043?` asks again what was asked before."""
     if not reading.order_numbers or reading.is_foreign or len(tokenize(reading.text)) > 8:
@@ -193,8 +206,17 @@ def _carried_over(conversation: Conversation, reading: Reading) -> list[Wish]:
 
 
 def _with_answers(conversation: Conversation) -> str:
-    answers = [result.fields.get("answer") or result.text for result in conversation.results_of(ASK) if result.ok]
-    return "\n".join([conversation.request, *(str(answer) for answer in answers)])
+    """What was asked; after a question, what was answered, about the orders named before.
+
+    The answer stands for itself where it says what is wanted: the request was too vague to be asked about again.
+    """
+    answers = [str(result.fields.get("answer") or result.text) for result in conversation.results_of(ASK) if result.ok]
+    if not answers:
+        return conversation.request
+    answer = MEANT.get(answers[-1].strip(), answers[-1].strip())
+    numbers = () if read(answer).order_numbers else read(conversation.request).order_numbers
+    alone = " ".join([answer, *(f"Order {number}." for number in numbers)])
+    return alone if read(alone).wishes else "\n".join([conversation.request, answer])
 
 
 def _without_wish(conversation: Conversation, reading: Reading, owners: list[Owner], text: str) -> Reply:
@@ -215,6 +237,22 @@ CANDIDATES = [
     "Change the delivery address",
     "Money back",
 ]
+
+
+# What a person means who takes a candidate as it is offered.
+MEANT = dict(
+    zip(
+        CANDIDATES,
+        (
+            "Where is it?",
+            "What is in it, and what did it cost?",
+            "Cancel it, please.",
+            "Please change the delivery address.",
+            "I want my money back.",
+        ),
+        strict=True,
+    )
+)
 
 
 def _question(reading: Reading) -> str:

@@ -141,9 +141,13 @@ class Desk:
         return only[0] if len(only) == 1 and not self.task.intents else ""
 
 
+# How the platform introduces an error or a person's no; a customer is told what follows.
+PLATFORM_WORDS = re.compile(r"^(?:The tool failed: (?:\w+: )?|Refused by a person: )")
+
+
 def sentence(result: Result) -> str:
     """The plain sentence of a result, whether it came as text or inside an object."""
     fields = result.fields
     text = str(fields.get("error") or fields.get("detail") or fields.get("message") or result.text).strip()
-    text = re.sub(r"\s+", " ", text)[:400] or "No reason was given"
+    text = PLATFORM_WORDS.sub("", re.sub(r"\s+", " ", text))[:400] or "No reason was given"
     return text if text.endswith((".", "!", "?")) else text + "."

@@ -127,7 +127,10 @@ def _outcome(ability: str, result: Result) -> str:
 def _refusal(ability: str, result: Result) -> str:
     number = result.input.get("order_number")
     what = DOING[ability] + (f" for order {number}" if number else "")
-    if any(word in result.text.lower() for word in ("reject", "declin", "did not approve", "not approved")):
+    if any(
+        word in result.text.lower()
+        for word in ("refused by a person", "reject", "declin", "did not approve", "not approved")
+    ):
         return f"{what} was not made: a colleague looked at it and decided against it. {sentence(result)}"
     return f"{what} was not made. {sentence(result)}"
 
