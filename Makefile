@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/python manage.py demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 browser: $(READY)
 	$(BIN)/python -m pytest -m browser $(ARGS)
