@@ -22,7 +22,6 @@ from runs.engine.offer import Offered, offer
 from runs.engine.proposing import TOOL_CALL_KIND
 from runs.models import Dispatch, Handoff, Run, ToolCall
 from runs.states import StopReason
-from tools import registry
 from tools.values import ErrorKind, NeedsApproval, Refuse, Risk
 
 
@@ -119,11 +118,8 @@ class ToolCallKind(RunKind):
 
 
 def _offered(dispatch: Dispatch, call: ToolCall) -> Offered | None:
-    """The grant as pinned, and the very tool version the call was ruled with."""
     offered = offer(dispatch.manifest.spec(), dispatch.manifest.agent.slug).get(call.tool)
-    if offered is None or call.tool_version_id is None:
-        return offered
-    return Offered(registry.version_spec(call.tool_version_id), offered.grant)
+    return offered and offered.at_version(call.tool_version_id)
 
 
 def _as_frozen(call: ToolCall, content: Mapping[str, Any]) -> dict[str, Any]:

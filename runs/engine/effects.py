@@ -104,7 +104,7 @@ def _intend(
     offered: Offered | None,
     processes: list[str],
 ) -> Intent | None:
-    current = _at_its_version(call, offered)
+    current = offered and offered.at_version(call.tool_version_id)
     ruling = rulings.rule(current, call.arguments, facts, call.tool)
     if stop := why_not_today(call, ruling):
         refuse(log, dispatch, call, *stop)
@@ -120,13 +120,6 @@ def _intend(
     lifecycle.move_call(log, dispatch.run_id, call, states.EXECUTING)
     _told_of(log, dispatch, attempt)
     return _intent(dispatch, call, current, attempt)
-
-
-def _at_its_version(call: ToolCall, offered: Offered | None) -> Offered | None:
-    """The grant as pinned, the tool at the version the call was ruled with, under today's switches."""
-    if offered is None or call.tool_version_id is None:
-        return offered
-    return Offered(registry.version_spec(call.tool_version_id), offered.grant)
 
 
 def why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | None:

@@ -16,6 +16,10 @@ class Offered:
     spec: ToolSpec
     grant: Grant
 
+    def at_version(self, version_id: int | None) -> "Offered":
+        """The grant as pinned, the tool at the version a call was ruled with, under today's switches."""
+        return self if version_id is None else Offered(registry.version_spec(version_id), self.grant)
+
 
 def offer(manifest: ManifestSpec, slug: str) -> dict[str, Offered]:
     """Granted tools by name in the manifest's order; routers get the live roster and one way to ask instead."""
