@@ -11,7 +11,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # One client serves all threads of a worker; measured with 200 calls at once.
 LIMITS = httpx2.Limits(max_connections=300, max_keepalive_connections=300, keepalive_expiry=60)
 CONNECT_SECONDS = 5.0
-LONGEST_MESSAGE = 300
+LONGEST_MESSAGE = 240
 
 EPHEMERAL = {"type": "ephemeral"}
 MARKABLE = frozenset({"text", "tool_result", "tool_use", "image", "document"})
@@ -48,19 +48,12 @@ def complete(request: ModelRequest, on_text: OnText | None = None) -> ModelReply
     access = _access(request)
     if isinstance(access, ModelFailure):
         return access
+    reading = _Reading()
     with deadlines.within(request.timeout_seconds):
         try:
-            return _streamed(access, request, on_text)
-        except _Unsendable as problem:
-            return ModelFailure(FailureKind.FATAL, "unsendable", str(problem), sent=False)
-        except _NotAReply as problem:
-            return ModelFailure(FailureKind.RETRY, problem.code, problem.sentence)
-        except APIStatusError as error:
-            return _refused(error, request, access)
-        except (APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return _unreached(error, request)
+            return _streamed(access, request, on_text, reading)
         except Exception as error:
-            return _unexpected(error)
+            return reading.counted(_failure(error, request, access), request.max_tokens)
 
 
 class _Unsendable(Exception):
@@ -103,7 +96,7 @@ def _access(request: ModelRequest) -> _Access | ModelFailure:
         key = settings.ANTHROPIC_API_KEY or ""
         problem = f"ANTHROPIC_API_KEY is not set, and the model {model.name!r} has no credential of its own."
     if not key.strip():
-        return ModelFailure(FailureKind.NEXT_MODEL, "no_key", problem, sent=False)
+        return ModelFailure(FailureKind.NEXT_ACCESS, "no_key", problem, sent=False)
     return _Access(model.endpoint or settings.ANTHROPIC_BASE_URL or None, key.strip())
 
 
@@ -175,11 +168,32 @@ def _marked(content: str | Iterable[Mapping[str, Any]]) -> list[Block]:
 # The reply
 
 
-def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None) -> ModelReply:
+@dataclass
+class _Reading:
+    """A reply as far as it came, for what is owed when it does not come to its end."""
+
+    stream: anthropic.MessageStream[None] | None = None
+
+    def counted(self, failure: ModelFailure, max_tokens: int) -> ModelFailure:
+        """With the usage that the server named at the start of its reply; what it wrote since is counted in full."""
+        message = self.stream and self.stream._current_snapshot_or_none()
+        try:
+            usage = _usage(message.usage) if message else Usage()
+        except _NotAReply:
+            return failure
+        if not message or usage.total_tokens <= usage.output_tokens:
+            return failure  # no request is without input: this server tells only at the end
+        if message.stop_reason is None:
+            return replace(failure, usage=replace(usage, output_tokens=max_tokens))
+        return replace(failure, usage=usage, is_usage_estimated=False)
+
+
+def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None, reading: _Reading) -> ModelReply:
     written: defaultdict[int, str] = defaultdict(str)
     finished = False
     hear = _Ear(on_text)
     with _opened(access, request) as stream:
+        reading.stream = stream
         for event in stream:
             if event.type == "text":
                 hear(event.text)
@@ -201,6 +215,7 @@ def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None) ->
         usage=_usage(message.usage),
         model=message.model,
         request_id=request_id,
+        stop_details=_stop_details(message.stop_details),
     )
 
 
@@ -267,13 +282,21 @@ def _without_file_id(citation: Block) -> Block:
     return {name: value for name, value in citation.items() if name != "file_id"}
 
 
+def _stop_details(details: Any) -> Block:
+    return details.model_dump(mode="json", exclude_none=True, warnings=False) if details is not None else {}
+
+
+# What a row can count.
+MOST_TOKENS = 2**31 - 1
+
+
 def _usage(usage: Any) -> Usage:
-    return Usage(
-        input_tokens=usage.input_tokens or 0,
-        output_tokens=usage.output_tokens or 0,
-        cache_read_tokens=usage.cache_read_input_tokens or 0,
-        cache_write_tokens=usage.cache_creation_input_tokens or 0,
-    )
+    """Raises _NotAReply for counts that are none."""
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    counts = [getattr(usage, name, None) or 0 for name in names]
+    if not all(isinstance(count, int) and 0 <= count <= MOST_TOKENS for count in counts):
+        raise _NotAReply("garbage", "The model server counted the tokens of its reply in something that is no number.")
+    return Usage(*counts)
 
 
 # Failures
@@ -284,12 +307,36 @@ FATAL_STATUSES = frozenset({400, 413, 422, 431})
 UNPAID_STATUSES = frozenset({400, 401, 402, 403, 404, 413, 422, 429, 431, 529})
 # An error inside a stream comes under status 200, and some causes weigh more than their status.
 KIND_BY_TYPE = {
-    "authentication_error": FailureKind.NEXT_MODEL,
-    "billing_error": FailureKind.NEXT_MODEL,
+    "authentication_error": FailureKind.NEXT_ACCESS,
+    "billing_error": FailureKind.NEXT_ACCESS,
     "permission_error": FailureKind.NEXT_MODEL,
     "not_found_error": FailureKind.NEXT_MODEL,
 }
+KIND_BY_STATUS = {401: FailureKind.NEXT_ACCESS, 402: FailureKind.NEXT_ACCESS}
+# The account behind the key is at an end of its own, under whatever status that comes.
+SPENT_CODES = frozenset({
+    "contract_spend_limit_reached",
+    "enforced_spend_limit_reached",
+    "linked_organization_billing_unavailable",
+    "linked_organization_spend_limit_reached",
+})  # fmt: skip
+REFUSED_CODES = frozenset({"organization_on_hold", "cmek_key_disabled"})
+# The one error of the provider's own after which it may have worked to the end.
+WORKED_ON_TYPES = frozenset({"timeout_error"})
 FATAL_TYPES_IN_STREAM = frozenset({"invalid_request_error", "request_too_large"})
+
+
+def _failure(error: Exception, request: ModelRequest, access: _Access) -> ModelFailure:
+    match error:
+        case _Unsendable():
+            return ModelFailure(FailureKind.FATAL, "unsendable", str(error), sent=False)
+        case _NotAReply():
+            return ModelFailure(FailureKind.RETRY, error.code, error.sentence)
+        case APIStatusError():
+            return _refused(error, request, access)
+        case APIConnectionError() | httpx2.HTTPError() | httpx2.InvalidURL():
+            return _unreached(error, request)
+    return _unexpected(error)
 
 
 def _refused(error: APIStatusError, request: ModelRequest, access: _Access) -> ModelFailure:
@@ -301,6 +348,8 @@ def _refused(error: APIStatusError, request: ModelRequest, access: _Access) -> M
         sentence=_sentence(error, request, access),
         retry_after_seconds=retry_after_seconds(error.response.headers),
         sent=error.status_code not in UNPAID_STATUSES,
+        # The provider's own error in place of a reply: nothing was delivered, though no document says it is free.
+        usage=Usage() if error.type and error.type not in WORKED_ON_TYPES else None,
         details={name: value for name, value in details.items() if value},
     )
 
@@ -308,27 +357,55 @@ def _refused(error: APIStatusError, request: ModelRequest, access: _Access) -> M
 def _kind(error: APIStatusError) -> FailureKind:
     """RETRY only what may pass by itself. An unknown 4xx or a redirect is this server's: another may do better."""
     status = error.status_code
-    if error.type in KIND_BY_TYPE:
-        return KIND_BY_TYPE[error.type]
+    if _is_spent(error) or error.error_code in REFUSED_CODES:
+        return FailureKind.NEXT_ACCESS
+    if kind := KIND_BY_TYPE.get(error.type or "") or KIND_BY_STATUS.get(status):
+        return kind
     if status < 300:
         return FailureKind.FATAL if error.type in FATAL_TYPES_IN_STREAM else FailureKind.RETRY
     if status in FATAL_STATUSES:
         return FailureKind.FATAL
     if status >= 500 or status in RETRY_STATUSES:
-        # So a spend limit, which is a 429 too, says that waiting will not help.
-        hopeless = error.response.headers.get("x-should-retry") == "false"
-        return FailureKind.NEXT_MODEL if hopeless else FailureKind.RETRY
+        return FailureKind.NEXT_MODEL if _is_hopeless(error) else FailureKind.RETRY
     return FailureKind.NEXT_MODEL
 
 
+def _is_hopeless(error: APIStatusError) -> bool:
+    return error.response.headers.get("x-should-retry") == "false"
+
+
+def _is_spent(error: APIStatusError) -> bool:
+    """A spend limit is a 429 too, one that no waiting helps against."""
+    is_limit = error.status_code == 429 and _is_hopeless(error)
+    return is_limit or error.error_code in SPENT_CODES or error.type == "billing_error" or error.status_code == 402
+
+
 def _sentence(error: APIStatusError, request: ModelRequest, access: _Access) -> str:
-    """Without the key, even where a server quotes it."""
+    """What was said and what mends it; without the key, even where a server quotes it."""
     said = " ".join(str(error.api_message or "").split()).replace(access.key, "***")[:LONGEST_MESSAGE]
-    if error.status_code == 401:
-        held = request.model.credential.removeprefix("env:") or "ANTHROPIC_API_KEY"
-        said = f"{said or 'no reason given'}. The key is read from {held}"
-    what = f"HTTP {error.status_code}" + (f", {error.type}" if error.type else "")
-    return f"The model server refused the call of {request.model.name!r} ({what}): {said or 'no reason given'}."
+    what = f"HTTP {error.status_code}" + (f", {error.error_code or error.type}" if error.type else "")
+    reason = said.rstrip(".") or "no reason given"
+    told = f"The model server refused the call of {request.model.name!r} ({what}): {reason}."
+    way_out = _way_out(error, request)
+    return f"{told} {way_out}" if way_out else told
+
+
+def _way_out(error: APIStatusError, request: ModelRequest) -> str:
+    model = request.model
+    held = model.credential.removeprefix("env:") or "ANTHROPIC_API_KEY"
+    if _is_spent(error):
+        return f"Raise the limit or add credit at the provider of the key in {held}, then retry the run."
+    if error.status_code == 401 or error.type == "authentication_error":
+        return f"The key is read from {held}: put a valid one there, restart the workers, then retry the run."
+    if error.status_code == 403 or error.type == "permission_error":
+        return f"Give the key in {held} the right to use {model.provider_model!r}, or name another model in the agent."
+    if error.status_code == 404 or error.type == "not_found_error":
+        return f"Correct {model.provider_model!r} or the endpoint in the model catalogue, then retry the run."
+    if error.status_code == 413 or str(error.type) == "request_too_large":
+        return "Shorten the task, or lower the result limits of the agent's tools."
+    if _kind(error) == FailureKind.FATAL:
+        return "Waiting does not mend this: the agent, its tools or the task have to change."
+    return ""
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

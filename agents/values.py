@@ -117,20 +117,29 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelReply:
-    """`content` is the SDK's plain JSON blocks, unknown block types included; they are echoed as they came."""
+    """`content` is the SDK's plain JSON blocks, unknown block types included; they are echoed as they came.
+
+    `stop_details` is what the provider says of a refusal: {category, explanation}, each may be missing or null.
+    """
 
     content: Sequence[Mapping[str, Any]]
     stop_reason: str
     usage: Usage
     model: str
     request_id: str = ""
+    stop_details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FailureKind(StrEnum):
-    """RETRY: come back after `retry_after_seconds`; NEXT_MODEL: this model cannot serve it; FATAL: a wrong request."""
+    """What may help after a failure.
+
+    RETRY: come back after `retry_after_seconds`. NEXT_MODEL: this model cannot serve it, another may. NEXT_ACCESS: its
+    key, or the account behind it, is refused: only a model with another one may. FATAL: the request itself is wrong.
+    """
 
     RETRY = "retry"
     NEXT_MODEL = "next_model"
+    NEXT_ACCESS = "next_access"
     FATAL = "fatal"
 
 
@@ -138,7 +147,8 @@ class FailureKind(StrEnum):
 class ModelFailure:
     """`code` is the provider's error type or ours (timeout, connection, truncated, garbage); `sentence` is for people.
 
-    `sent` is False only when it is certain that the provider did no work, so that nothing is owed.
+    `sent` is False only when it is certain that the provider did no work, so that nothing is owed. `usage` is what the
+    call is to be counted at as far as the server said so; None: it said nothing.
     """
 
     kind: FailureKind
@@ -146,4 +156,6 @@ class ModelFailure:
     sentence: str
     retry_after_seconds: float | None = None
     sent: bool = True
+    usage: Usage | None = None
+    is_usage_estimated: bool = True
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from orchestrator_site.core.events import Record
 from runs import budgets, lifecycle, orchestration, platform_tools, states, waking
 from runs.engine import binding, rulings
 from runs.engine.asking import BUDGET_KIND
+from runs.engine.failing import MODEL_KIND
 from runs.engine.offer import Offered, offer
 from runs.engine.proposing import TOOL_CALL_KIND
 from runs.models import Dispatch, Handoff, Run, ToolCall
@@ -26,7 +27,7 @@ from tools.values import ErrorKind, NeedsApproval, Refuse, Risk
 
 
 def register() -> None:
-    for kind in (ToolCallKind(), QuestionKind(), RoutingKind(), HandoffKind(), BudgetKind()):
+    for kind in (ToolCallKind(), QuestionKind(), RoutingKind(), HandoffKind(), BudgetKind(), ModelKind()):
         kinds.register(kind)
 
 
@@ -238,4 +239,24 @@ class BudgetKind(RunKind):
         else:
             why = decision.reason or "Nobody added to the budget in time."
             lifecycle.end_dispatch(log, dispatch, StopReason.BUDGET, f"Its budget was used up. {why}")
+        self.wake(log, request)
+
+
+class ModelKind(RunKind):
+    """Every model of the chain has used up its tries: each is given fresh ones, or the dispatch ends."""
+
+    name = MODEL_KIND
+    label = "Model trouble"
+    template = "runs/_request_model.html"
+    verdicts = frozenset({verdicts.APPROVED, verdicts.REJECTED})
+
+    def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
+        dispatch, content = self.dispatch(request), request.content
+        if decision.verdict == verdicts.APPROVED:
+            Dispatch.objects.filter(pk=dispatch.pk).update(tries_from=content["tries_from"])
+            log.run(request.run_id, "model_tries_renewed", actor=actor(decision), dispatch=str(dispatch.pk))
+        else:
+            why = decision.reason or "Nobody said in time whether to try again."
+            said = " ".join(f"{each['model']}: {each['said']}" for each in content["models"])
+            lifecycle.end_dispatch(log, dispatch, StopReason.MODEL_FAILED, f"No model answered. {why} {said}")
         self.wake(log, request)

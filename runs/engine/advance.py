@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from orchestrator_site.core import events
 from runs import leases, lifecycle, states
-from runs.engine import asking, cancelling, limits, proposing, settling, turn
+from runs.engine import asking, cancelling, failing, limits, proposing, settling, turn
 from runs.engine.offer import Offered, offer
+from runs.engine.waiting import wait
 from runs.models import Dispatch, Handoff, Step, ToolCall
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome
@@ -77,7 +78,7 @@ def _wait_for_people(lease: Lease, open_calls: Sequence[ToolCall]) -> Outcome:
             or any(call.status != before.status for call, before in zip(fresh, open_calls, strict=True))
         ):
             return Continue()
-        return asking.wait(log, dispatch, _sentence(following))
+        return wait(log, dispatch, _sentence(following))
 
 
 def _sentence(call: ToolCall) -> str:
@@ -128,22 +129,13 @@ def _last_text(view: View) -> str:
 
 def _ask_model(lease: Lease, view: View) -> Outcome:
     chain = view.dispatch.manifest.spec().models
-    failed = asking.failed_since_last_answer(view.steps)
-    model = asking.choose_model(chain, failed)
+    failed = failing.failed_tries(view.dispatch, view.steps)
+    model = failing.choose_model(chain, failed)
     if model is None:
-        return _no_model(lease, failed)
+        return failing.no_model(lease, failed)
     request, input_bound = asking.prepare(view.dispatch, view.steps, view.calls, view.offered, model)
     asked = asking.reserve(lease, len(view.steps) + 1, request, input_bound)
     if not isinstance(asked, asking.Asked):
         return asked
     answer = asking.ask(asked, view.dispatch)
     return asking.record(lease, asked, answer, view.offered)
-
-
-def _no_model(lease: Lease, failed: Sequence[Step]) -> Outcome:
-    with events.recording() as log:
-        dispatch = leases.hold(lease)
-        why = failed[0].error if failed else "none of its models is in the catalogue."
-        message = f"No model of its chain answered; the last said: {why}"
-        lifecycle.end_dispatch(log, dispatch, StopReason.MODEL_FAILED, message)
-    return Ended(StopReason.MODEL_FAILED)

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,29 +10,26 @@ from decimal import ROUND_UP, Decimal
 from django.conf import settings
 from django.db import connection
 
-from agents import catalogue, pricing
-from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, ModelSpec
+from agents import pricing
+from agents.values import ModelFailure, ModelReply, ModelRequest, ModelSpec
 from approvals import requests
 from orchestrator_site.core import crashpoints, doorbell, events
 from orchestrator_site.core.events import Record
 from runs import budgets, leases, lifecycle, states
 from runs.budgets import Scope
-from runs.engine import context, proposing, turn
+from runs.engine import context, failing, proposing, turn
 from runs.engine.offer import Offered, on_the_wire
+from runs.engine.waiting import wait
 from runs.models import Dispatch, Step
 from runs.states import StopReason
 from runs.values import AskAgain, CallTools, Continue, Ended, Finish, GiveUp, Lease, Outcome, Waiting
 from tools.values import Risk
 
 BUDGET_KIND = "budget"
-# Failed tries of one model before the next in the chain is asked.
-TRIES_PER_MODEL = 4
-LONGEST_BACKOFF_SECONDS = 60
-# A server that names a later moment is asked again after this long.
-LONGEST_RETRY_AFTER_SECONDS = 24 * 3600
 # What the provider adds to a request on its own account, in tokens, and what a short request costs at least.
 PROVIDER_OVERHEAD_TOKENS = 1000
 LIVE_TEXT_SECONDS = 0.1
+SHORTEST_CALL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,26 +41,6 @@ class Asked:
 
 
 # -- reserve -----------------------------------------------------------------------------------------------------
-def choose_model(chain: Sequence[str], failed: Sequence[Step]) -> ModelSpec | None:
-    """The first model of the chain that has not used up its tries since the last answer; None when all have."""
-    for name in chain:
-        own = [step for step in failed if step.model == name]
-        gone = any(step.failure != FailureKind.RETRY for step in own)
-        if not gone and len(own) < TRIES_PER_MODEL and (model := catalogue.model(name)):
-            return model
-    return None
-
-
-def failed_since_last_answer(steps: Sequence[Step]) -> list[Step]:
-    failed: list[Step] = []
-    for step in reversed(steps):
-        if step.status == states.ANSWERED:
-            break
-        if step.status == states.FAILED:
-            failed.append(step)
-    return failed
-
-
 def prepare(
     dispatch: Dispatch, steps: Sequence[Step], calls: Sequence, offered: dict[str, Offered], model: ModelSpec
 ) -> tuple[ModelRequest, int]:
@@ -95,6 +71,9 @@ def reserve(lease: Lease, number: int, request: ModelRequest, input_bound: int) 
         dispatch = leases.hold(lease)
         if leases.is_cancelled(dispatch):
             return Continue()
+        # No call outlives the agent's working time, but for the moment that a call is given at least.
+        left = max(failing.remaining_seconds(dispatch), SHORTEST_CALL_SECONDS)
+        request = replace(request, timeout_seconds=min(request.timeout_seconds, left))
         if scope := budgets.reserve(dispatch, amount):
             return _ask_top_up(log, dispatch, scope, amount)
         step = Step.objects.create(
@@ -128,13 +107,6 @@ def _ask_top_up(log: Record, dispatch: Dispatch, scope: Scope, amount: Decimal) 
         deadline_seconds=settings.BATON_APPROVAL_SECONDS,
     )
     return wait(log, dispatch, f"a person to add to the budget of {whose}")
-
-
-def wait(log: Record, dispatch: Dispatch, on: str, *, due_at: dt.datetime | None = None) -> Waiting:
-    """Give the lease back and wait. Whoever gets here ended no worker: the claim does not count for quarantine."""
-    given_back = leases.given_back(dispatch) | {"claims_without_progress": 0}
-    lifecycle.move_dispatch(log, dispatch, states.WAITING, waiting_on=on[:300], due_at=due_at, **given_back)
-    return Waiting(on)
 
 
 # -- ask ---------------------------------------------------------------------------------------------------------
@@ -186,7 +158,12 @@ def record(lease: Lease, asked: Asked, answer: ModelReply | ModelFailure, offere
 
 def _answered(log: Record, dispatch: Dispatch, asked: Asked, reply: ModelReply, offered: dict[str, Offered]) -> Outcome:
     cost = pricing.cost_usd(asked.request.model, reply.usage)
-    reply = replace(reply, content=turn.storable(reply.content), stop_reason=turn.storable(reply.stop_reason)[:40])
+    reply = replace(
+        reply,
+        content=turn.storable(reply.content),
+        stop_reason=turn.storable(reply.stop_reason)[:40],
+        stop_details=turn.storable(reply.stop_details),
+    )
     lifecycle.move_step(
         log,
         dispatch,
@@ -226,8 +203,7 @@ def _follow(log: Record, dispatch: Dispatch, step: Step, reply: ModelReply, offe
 
 
 def _failed(log: Record, dispatch: Dispatch, asked: Asked, failure: ModelFailure) -> Outcome:
-    """Nothing is owed when the provider did no work; else the reservation counts as spent, marked as an estimate."""
-    spent = asked.step.reserved_usd if failure.sent else Decimal(0)
+    spent, is_estimate = failing.owed(asked.request.model, asked.step.reserved_usd, failure)
     lifecycle.move_step(
         log,
         dispatch,
@@ -236,29 +212,12 @@ def _failed(log: Record, dispatch: Dispatch, asked: Asked, failure: ModelFailure
         failure=str(failure.kind),
         error=f"{failure.code}: {failure.sentence}"[:500],
         cost_usd=spent,
-        cost_estimated=failure.sent,
+        cost_estimated=is_estimate,
     )
     leases.note(dispatch, cost_usd=dispatch.cost_usd + spent, hand_deadline=None)
-    outcome = _after_failure(log, dispatch, failure)
+    outcome = failing.after_failure(log, dispatch, asked.step, failure)
     budgets.settle(dispatch, asked.step.reserved_usd, spent)
     return outcome
-
-
-def _after_failure(log: Record, dispatch: Dispatch, failure: ModelFailure) -> Outcome:
-    if failure.kind == FailureKind.FATAL:
-        lifecycle.end_dispatch(log, dispatch, StopReason.MODEL_FAILED, failure.sentence)
-        return Ended(StopReason.MODEL_FAILED)
-    if failure.kind == FailureKind.NEXT_MODEL or leases.is_cancelled(dispatch):
-        return Continue()
-    failed = failed_since_last_answer(list(dispatch.steps.order_by("number")))
-    asked_to_wait = min(failure.retry_after_seconds or 0, LONGEST_RETRY_AFTER_SECONDS)
-    delay = asked_to_wait or min(2 ** len(failed), LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
-    return wait(
-        log,
-        dispatch,
-        f"the model server: {failure.sentence}",
-        due_at=dispatch.now + dt.timedelta(seconds=delay),
-    )
 
 
 def settle_lost(lease: Lease, step: Step) -> None:

@@ -14,7 +14,6 @@ _CUT_OFF: dict[str, NextStep] = {
     "model_context_window_exceeded": GiveUp(
         StopReason.MAX_TOKENS, "The conversation no longer fits into the model's context window."
     ),
-    "refusal": GiveUp(StopReason.REFUSED, "The model declined to answer."),
     "pause_turn": AskAgain(),
 }
 
@@ -23,6 +22,8 @@ def next_step(reply: ModelReply) -> NextStep:
     """What cut the reply off decides first: a tool call in a reply that was cut off is never executed."""
     if reply.stop_reason in _CUT_OFF:
         return _CUT_OFF[reply.stop_reason]
+    if reply.stop_reason == "refusal":
+        return GiveUp(StopReason.REFUSED, _declined(reply.stop_details))
     calls = tuple(_proposed(block) for block in reply.content if block.get("type") == "tool_use")
     if len({call.provider_id for call in calls}) < len(calls):
         return GiveUp(StopReason.MODEL_FAILED, "The model gave two tool calls the same id.")
@@ -36,6 +37,13 @@ def next_step(reply: ModelReply) -> NextStep:
     if reply.stop_reason in ("end_turn", "stop_sequence"):
         return Finish(text(reply))
     return GiveUp(StopReason.MODEL_FAILED, f"The model stopped for a reason not known here: {reply.stop_reason!r}.")
+
+
+def _declined(details: Mapping[str, Any]) -> str:
+    """With the provider's category and its own words, where it gives them."""
+    category = f" ({details['category']})" if details.get("category") else ""
+    explanation = f" {details['explanation']}" if details.get("explanation") else ""
+    return f"The model declined to answer{category}.{explanation}"
 
 
 def storable(value: Any) -> Any:

@@ -37,6 +37,7 @@ class Dispatch(models.Model):
     `rung_at` the last time a worker was called to it.
     `history` are the earlier [request, answer] pairs of the conversation; `briefing` is what the first message says
     beside the task: references to what other agents made. `cost_cap_usd` is the manifest's, raised by top-ups.
+    `tries_from`: failed steps of a lower number no longer count as tries of their model; a person said to try again.
     `worked_seconds` counts finished slices only: waiting for people costs no working time.
     """
 
@@ -69,6 +70,7 @@ class Dispatch(models.Model):
     cost_usd = models.DecimalField(**MONEY, default=Decimal(0))
     cost_cap_usd = models.DecimalField(**MONEY)
     worked_seconds = models.FloatField(default=0)
+    tries_from = models.PositiveIntegerField(default=0, db_default=0)
     rung_at = models.DateTimeField(db_default=Now())
     state_version = models.PositiveSmallIntegerField(default=STATE_VERSION)
     created_at = models.DateTimeField(db_default=Now())

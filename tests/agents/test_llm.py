@@ -17,6 +17,7 @@ from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, M
 from tests.agents.raw_server import STREAM_HEAD, answering, block, message_end, message_start, response, sse
 
 RETRY, NEXT_MODEL, FATAL = FailureKind.RETRY, FailureKind.NEXT_MODEL, FailureKind.FATAL
+NEXT_ACCESS = FailureKind.NEXT_ACCESS
 KEY = "sk-test-0123456789"
 TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
 
@@ -236,8 +237,8 @@ def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
 
 SCRIPTED = {
     "400": ({"status": 400}, FATAL, "invalid_request_error", False, None),
-    "401": ({"status": 401}, NEXT_MODEL, "authentication_error", False, None),
-    "402": ({"status": 402}, NEXT_MODEL, "api_error", False, None),
+    "401": ({"status": 401}, NEXT_ACCESS, "authentication_error", False, None),
+    "402": ({"status": 402}, NEXT_ACCESS, "api_error", False, None),
     "403": ({"status": 403}, NEXT_MODEL, "permission_error", False, None),
     "404": ({"status": 404}, NEXT_MODEL, "not_found_error", False, None),
     "408": ({"status": 408}, RETRY, "api_error", True, None),
@@ -297,8 +298,8 @@ BUSY, LIMITED = "overloaded_error", "rate_limit_error"
 RAW = {
     "by the server's own clock": (http_error(503, "api_error", DATES), RETRY, "api_error", True, 90),
     "in milliseconds": (http_error(529, BUSY, {"retry-after-ms": "250"}), RETRY, BUSY, False, 0.25),
-    "a spend limit": (http_error(429, LIMITED, {"x-should-retry": "false"}), NEXT_MODEL, LIMITED, False, None),
-    "billing": (http_error(400, "billing_error"), NEXT_MODEL, "billing_error", False, None),
+    "a spend limit": (http_error(429, LIMITED, {"x-should-retry": "false"}), NEXT_ACCESS, LIMITED, False, None),
+    "billing": (http_error(400, "billing_error"), NEXT_ACCESS, "billing_error", False, None),
     "a redirect": (response(307, {}, {"location": "http://127.0.0.1:1/"}), NEXT_MODEL, "http_307", True, None),
     "an error without a body": (b"HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n", RETRY, "http_502", True, None),
     "overload in the stream": (failing_in_the_stream(BUSY), RETRY, BUSY, True, None),
@@ -382,7 +383,7 @@ def test_a_missing_key_is_named_by_its_variable(monkeypatch):
 
     answer = failure(llm.complete(request("http://127.0.0.1:1")))
 
-    assert (answer.kind, answer.code, answer.sent) == (NEXT_MODEL, "no_key", False)
+    assert (answer.kind, answer.code, answer.sent) == (NEXT_ACCESS, "no_key", False)
     assert "TEST_MODEL_KEY" in answer.sentence
 
 
@@ -400,7 +401,7 @@ def test_the_installations_key_is_not_sent_to_a_models_own_endpoint(settings):
 
     answer = failure(llm.complete(request("", model=model("http://127.0.0.1:1", credential=""))))
 
-    assert (answer.kind, answer.code) == (NEXT_MODEL, "no_key")
+    assert (answer.kind, answer.code) == (NEXT_ACCESS, "no_key")
     assert "needs a credential of its own" in answer.sentence
 
 

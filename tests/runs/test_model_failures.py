@@ -1,4 +1,4 @@
-"""When the model server fails: wait with the slot free, then the next model of the chain, then a plain end."""
+"""When the model server fails: wait with the slot free, then the next model of the chain, then a person."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -9,12 +9,26 @@ from django.db.models.functions import Now
 
 from agents.models import ModelEntry
 from agents.values import FailureKind
+from approvals import decisions
+from approvals.models import ApprovalRequest
 from runs import reconcile, states
-from runs.engine import asking
+from runs.cancellation import cancel
+from runs.engine import failing
 from runs.models import Account, Dispatch, Step
 from runs.states import StopReason
 from tests.runs import cast
-from tests.runs.cast import agent, carry_all, event_types, script, start, text
+from tests.runs.cast import (
+    agent,
+    carry_all,
+    decide,
+    event_types,
+    events_of,
+    overdue,
+    request_of,
+    script,
+    start,
+    text,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +66,7 @@ def test_a_busy_server_is_waited_for_without_holding_anything(model, ann):
     assert (run.status, dispatch.status) == (states.WAITING, states.WAITING)
     assert run.waiting_on.startswith("the model server: The model server refused the call of 'scripted' (HTTP 429")
     assert (dispatch.lease_owner, dispatch.lease_until, dispatch.hand_deadline) == ("", None, None)
-    assert timedelta(seconds=5) < until_due() <= timedelta(seconds=7)
+    assert timedelta(seconds=6) < until_due() <= timedelta(seconds=7.7)
 
 
 def test_it_is_woken_when_its_time_has_come_and_not_before(model, ann):
@@ -79,11 +93,10 @@ def test_a_refusal_at_the_door_costs_nothing(model, ann):
     assert Account.objects.get(run=run).reserved_usd == Account.objects.get(run=run).spent_usd == 0
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"truncate": True}, {"reset": True}, {"garbage": True}])
-def test_a_call_that_may_have_been_worked_on_counts_in_full(model, ann, fault):
+def test_what_nobody_knows_the_cost_of_counts_in_full(model, ann):
     agent()
 
-    run = carry_all(start(ann, script(HELLO | fault | {"times": 1}), budget_usd=1))
+    run = carry_all(start(ann, script(HELLO | {"garbage": True, "times": 1}), budget_usd=1))
 
     step = Step.objects.get()
     assert (step.cost_usd, step.cost_estimated) == (step.reserved_usd, True)
@@ -91,15 +104,111 @@ def test_a_call_that_may_have_been_worked_on_counts_in_full(model, ann, fault):
     assert go_on(run).output == "Hello."
 
 
-def test_a_server_that_stays_busy_is_tried_a_few_times_and_then_said_to_have_failed(model, ann):
+@pytest.mark.parametrize("fault", [{"truncate": True}, {"reset": True}])
+def test_a_reply_that_broke_off_counts_the_input_it_named_and_all_it_might_have_written(model, ann, fault):
+    agent()
+    used = {"input_tokens": 100, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 0}
+
+    run = carry_all(start(ann, script(HELLO | fault | {"times": 1, "usage": used}), budget_usd=1))
+
+    step = Step.objects.get()
+    # 100 at 1 and 1000 at 0.1 dollars a million, and 2048 tokens of output at 5
+    assert (step.cost_usd, step.cost_estimated) == (Decimal("0.010440"), True)
+    assert step.cost_usd < step.reserved_usd
+    account = Account.objects.get(run=run)
+    assert (account.spent_usd, account.reserved_usd) == (step.cost_usd, 0)
+
+
+def test_an_error_in_place_of_a_reply_counts_nothing_and_says_that_it_is_a_guess(model, ann):
     agent()
 
-    run = until_it_ends(carry_all(start(ann, script(HELLO | {"status": 529, "message": "Too much."}))))
+    run = carry_all(start(ann, script(HELLO | {"status": 500, "times": 1}), budget_usd=1))
 
-    assert (run.status, run.stop_reason) == (states.FAILED, StopReason.MODEL_FAILED)
-    assert "No model of its chain answered" in run.output
-    assert "Too much." in run.output
-    assert model.count() == asking.TRIES_PER_MODEL
+    step = Step.objects.get()
+    assert (step.cost_usd, step.cost_estimated) == (Decimal(0), True)
+    account = Account.objects.get(run=run)
+    assert (account.spent_usd, account.reserved_usd) == (0, 0)
+
+
+def asked(run):
+    """Waited out until a person is asked."""
+    while not ApprovalRequest.objects.open().exists():
+        run = go_on(run)
+    return run
+
+
+class TestAPersonIsAsked:
+    """When every model of the chain has failed as often as it may."""
+
+    @pytest.fixture
+    def run(self, model, ann):
+        agent()
+        busy = HELLO | {"status": 529, "message": "Too much.", "times": failing.TRIES_PER_MODEL}
+        return asked(carry_all(start(ann, script(busy), budget_usd=1)))
+
+    def test_the_run_waits_and_holds_nothing(self, model, run):
+        dispatch = Dispatch.objects.get()
+        assert (run.status, dispatch.status) == (states.WAITING, states.WAITING)
+        assert run.waiting_on == "a person to say whether to try again: no model answers"
+        assert (dispatch.lease_owner, dispatch.lease_until, dispatch.due_at) == ("", None, None)
+        assert Account.objects.get(run=run).reserved_usd == 0
+        assert model.count() == failing.TRIES_PER_MODEL
+
+    def test_the_request_says_what_each_model_said(self, run):
+        [said] = request_of(run).content["models"]
+        assert (said["model"], said["tries"]) == ("scripted", failing.TRIES_PER_MODEL)
+        assert "Too much." in said["said"]
+
+    def test_nothing_moves_until_somebody_decides(self, model, run):
+        due_now(run)
+        assert reconcile.wake_due() == 1  # as if it had a due time: it has none of its own
+
+        run = carry_all(run)
+
+        assert run.status == states.WAITING
+        assert ApprovalRequest.objects.open().count() == 1
+        assert model.count() == failing.TRIES_PER_MODEL
+
+    def test_a_yes_gives_fresh_tries(self, model, run, bob):
+        decide(request_of(run), bob)
+
+        run = carry_all(run)
+
+        assert (run.status, run.output) == (states.SUCCEEDED, "Hello.")
+        assert events_of(run, "model_tries_renewed")
+
+    def test_a_no_ends_it_with_the_cause(self, model, run, bob):
+        decide(request_of(run), bob, "rejected", reason="The provider is down all night.")
+        run.refresh_from_db()
+
+        assert (run.status, run.stop_reason) == (states.FAILED, StopReason.MODEL_FAILED)
+        assert run.output.startswith("No model answered. The provider is down all night. scripted: ")
+        assert "Too much." in run.output
+
+    def test_nobody_answering_in_time_ends_it_with_the_cause(self, model, run):
+        decisions.expire(overdue(request_of(run)).pk)
+        run.refresh_from_db()
+
+        assert (run.status, run.stop_reason) == (states.FAILED, StopReason.MODEL_FAILED)
+        assert "Too much." in run.output
+
+    def test_cancelling_the_run_takes_the_question_back(self, run, ann):
+        cancel(run.pk, ann)
+        run.refresh_from_db()
+
+        assert run.status == states.CANCELLED
+        assert not ApprovalRequest.objects.open().exists()
+
+
+def test_a_person_is_asked_anew_when_the_fresh_tries_are_used_up(model, ann, bob):
+    agent()
+    run = asked(carry_all(start(ann, script(HELLO | {"status": 529}))))
+    decide(request_of(run), bob)
+
+    run = asked(carry_all(run))
+
+    assert request_of(run).content["models"][0]["tries"] == failing.TRIES_PER_MODEL
+    assert model.count() == 2 * failing.TRIES_PER_MODEL
 
 
 class TestTheChain:
@@ -124,11 +233,13 @@ class TestTheChain:
         assert run.output == "Hello."
         assert self.models() == [("scripted", states.FAILED)] * 4 + [("spare", states.ANSWERED)]
 
-    def test_when_all_stay_busy_it_is_the_models_failure_and_no_quarantine(self, chain, ann):
-        run = until_it_ends(carry_all(start(ann, script(HELLO | {"status": 529}))))
+    def test_when_all_stay_busy_a_person_is_asked(self, chain, ann):
+        run = asked(carry_all(start(ann, script(HELLO | {"status": 529}))))
 
-        assert run.stop_reason == StopReason.MODEL_FAILED
-        assert len(self.models()) == 2 * asking.TRIES_PER_MODEL
+        assert [(each["model"], each["tries"]) for each in request_of(run).content["models"]] == [
+            ("scripted", failing.TRIES_PER_MODEL),
+            ("spare", failing.TRIES_PER_MODEL),
+        ]
 
     def test_after_an_answer_the_first_choice_is_asked_again(self, chain, ann):
         cast.tool("echo", "tests.echo")
@@ -139,6 +250,22 @@ class TestTheChain:
 
         assert run.output == "Hello."
         assert [name for name, _ in self.models()] == ["scripted", "spare", "scripted"]
+
+    def test_a_refused_key_is_not_tried_with_another_model(self, chain, ann):
+        run = carry_all(start(ann, script(HELLO | {"status": 401, "model": "scripted"})))
+
+        assert (run.status, run.stop_reason) == (states.FAILED, StopReason.MODEL_FAILED)
+        assert f"The key is read from {cast.MODEL_KEY}" in run.output
+        assert self.models() == [("scripted", states.FAILED)]
+
+    def test_a_refused_key_is_followed_by_a_model_with_another(self, chain, ann, monkeypatch):
+        monkeypatch.setenv("BATON_TEST_SPARE_KEY", "another key")
+        ModelEntry.objects.filter(name="spare").update(credential="env:BATON_TEST_SPARE_KEY")
+
+        run = carry_all(start(ann, script(HELLO | {"status": 401, "model": "scripted"})))
+
+        assert run.output == "Hello."
+        assert self.models() == [("scripted", states.FAILED), ("spare", states.ANSWERED)]
 
     def test_a_disabled_model_is_not_asked(self, chain, ann):
         ModelEntry.objects.filter(name="scripted").update(enabled=False)
@@ -154,7 +281,7 @@ class TestTheChain:
         run = carry_all(start(ann, script(HELLO)))
 
         assert (run.stop_reason, chain.count()) == (StopReason.MODEL_FAILED, 0)
-        assert "none of its models is in the catalogue" in run.output
+        assert "None of its models is in the catalogue" in run.output
 
     def test_a_wrong_request_is_not_tried_elsewhere(self, chain, ann):
         run = carry_all(start(ann, script(HELLO | {"status": 400, "message": "messages: too odd"})))
@@ -169,7 +296,7 @@ def test_a_server_that_names_a_far_moment_is_asked_again_within_a_day(model, ann
 
     carry_all(start(ann, script(HELLO | {"status": 429, "retry_after": 10**15, "times": 1})))
 
-    assert timedelta(hours=23) < until_due() <= timedelta(days=1)
+    assert timedelta(hours=23) < until_due() <= timedelta(days=1, minutes=1)
 
 
 def test_every_failure_is_in_the_log(model, ann):
