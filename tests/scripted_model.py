@@ -9,18 +9,21 @@ as a JSON object anywhere in it, is played:
 Turn n answers the request that has n assistant messages after that text; with `loop` the last turn repeats for ever,
 and past the end of a script without it the server answers 400. A turn:
 
-    text, tools [{name, input}], repeat_tools (tools, for ever), blocks (raw content blocks), stop_reason, usage
+    text, tools [{name, input}], repeat_tools (tools, for ever), blocks (raw content blocks), stop_reason, usage,
+    stop_details
     delay_seconds (before the reply), word_delay_seconds (before each streamed piece)
-    status + retry_after + message      an error envelope
+    status + retry_after + message + headers + error_type + error_code      an error envelope
     reset | truncate | garbage | hang   reset half way | body ends half way in good order | no JSON | no reply
     times: k    the failure happens to the first k requests of this turn, then the turn is played (absent: always)
     model: m    the failure happens only to requests for model m
+    faults: [{...}, ...]    several of these; the first that happens to a request counts
 
 `{{result:K}}` in any string of a turn is the text of the K-th tool result since the script, 1 the first, -1 the newest.
 GET /requests the last 1000 bodies, GET /count how many came in all, POST /reset forgets both.
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -170,8 +173,10 @@ class ScriptedServer(protocol.MessagesServer):
         turn = fill(turn, results_since(body["messages"][start:]))
         await asyncio.sleep(turn.get("delay_seconds", 0))
         message = protocol.message_of(body, reply_of(turn), self.cache.usage(body))
-        if self._fails_now(turn, body, number):
-            return await fault_response(turn, body, message)
+        message["stop_details"] = turn.get("stop_details")
+        for fault in [*turn.get("faults", ()), turn]:
+            if self._fails_now(fault, body, number):
+                return await fault_response(fault, body, message)
         return self._respond(body, message, turn.get("word_delay_seconds", 0))
 
     def _record(self, body: Body) -> None:
@@ -205,11 +210,21 @@ async def fault_response(turn: Body, body: Body, message: Body) -> wire.Response
     if turn.get("hang"):
         await asyncio.sleep(HANG_SECONDS)
     if turn.get("status"):
-        headers = {"retry-after": str(turn["retry_after"])} if "retry_after" in turn else {}
-        return protocol.error_response(turn["status"], turn.get("message", "The script says so."), headers)
+        return error_response(turn)
     if turn.get("garbage"):
         return garbage(body)
     return half(body, message, reset=bool(turn.get("reset")))
+
+
+def error_response(turn: Body) -> wire.Response:
+    headers = {"retry-after": str(turn["retry_after"])} if "retry_after" in turn else {}
+    response = protocol.error_response(
+        turn["status"], turn.get("message", "The script says so."), headers | turn.get("headers", {})
+    )
+    written = json.loads(response.body)
+    written["error"] |= {"type": turn["error_type"]} if "error_type" in turn else {}
+    written["error"] |= {"details": {"error_code": turn["error_code"]}} if "error_code" in turn else {}
+    return dataclasses.replace(response, body=json.dumps(written).encode())
 
 
 def garbage(body: Body) -> wire.Response:

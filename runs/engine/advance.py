@@ -130,10 +130,12 @@ def _last_text(view: View) -> str:
 def _ask_model(lease: Lease, view: View) -> Outcome:
     chain = view.dispatch.manifest.spec().models
     failed = failing.failed_tries(view.dispatch, view.steps)
-    model = failing.choose_model(chain, failed)
-    if model is None:
+    choice = failing.choose(chain, failed)
+    if choice is None:
         return failing.no_model(lease, failed)
-    request, input_bound = asking.prepare(view.dispatch, view.steps, view.calls, view.offered, model)
+    if choice.wait_seconds:
+        return failing.wait_for_server(lease, choice, failed)
+    request, input_bound = asking.prepare(view.dispatch, view.steps, view.calls, view.offered, choice.model)
     asked = asking.reserve(lease, len(view.steps) + 1, request, input_bound)
     if not isinstance(asked, asking.Asked):
         return asked

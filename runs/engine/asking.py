@@ -150,7 +150,7 @@ def record(lease: Lease, asked: Asked, answer: ModelReply | ModelFailure, offere
         if isinstance(answer, ModelReply):
             outcome = _answered(log, dispatch, asked, answer, offered)
         else:
-            outcome = _failed(log, dispatch, asked, answer)
+            outcome = failing.record(log, dispatch, asked.step, asked.request.model, answer)
         crashpoints.reach("before_reply_commit")
     crashpoints.reach("after_reply_commit")
     return outcome
@@ -200,24 +200,6 @@ def _follow(log: Record, dispatch: Dispatch, step: Step, reply: ModelReply, offe
         case GiveUp(reason, message):
             lifecycle.end_dispatch(log, dispatch, reason, message, output=turn.text(reply))
             return Ended(reason)
-
-
-def _failed(log: Record, dispatch: Dispatch, asked: Asked, failure: ModelFailure) -> Outcome:
-    spent, is_estimate = failing.owed(asked.request.model, asked.step.reserved_usd, failure)
-    lifecycle.move_step(
-        log,
-        dispatch,
-        asked.step,
-        states.FAILED,
-        failure=str(failure.kind),
-        error=f"{failure.code}: {failure.sentence}"[:500],
-        cost_usd=spent,
-        cost_estimated=is_estimate,
-    )
-    leases.note(dispatch, cost_usd=dispatch.cost_usd + spent, hand_deadline=None)
-    outcome = failing.after_failure(log, dispatch, asked.step, failure)
-    budgets.settle(dispatch, asked.step.reserved_usd, spent)
-    return outcome
 
 
 def settle_lost(lease: Lease, step: Step) -> None:

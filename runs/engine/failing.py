@@ -3,6 +3,7 @@
 import datetime as dt
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +14,9 @@ from agents.values import FailureKind, ModelFailure, ModelSpec
 from approvals import requests
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
+from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.events import Record
-from runs import leases, lifecycle, states
+from runs import budgets, leases, lifecycle, states
 from runs.engine.waiting import wait
 from runs.models import Dispatch, Step
 from runs.states import StopReason
@@ -22,8 +24,9 @@ from runs.values import Continue, Ended, Lease, Outcome, Waiting
 from tools.values import Risk
 
 MODEL_KIND = "model"
-# Failed tries of one model before the next in the chain is asked.
+# Failed tries of a model before the next of the chain is preferred, and before it is asked no more: some five minutes.
 TRIES_PER_MODEL = 4
+TRIES_IN_ALL = 10
 LONGEST_BACKOFF_SECONDS = 60
 # A server that names a later moment is asked again after this long.
 LONGEST_RETRY_AFTER_SECONDS = 24 * 3600
@@ -32,18 +35,50 @@ LATER_BY = 0.1
 
 
 # -- which model -------------------------------------------------------------------------------------------------
-def choose_model(chain: Sequence[str], failed: Sequence[Step]) -> ModelSpec | None:
-    """The first model of the chain that has tries left, and whose key no other model has found useless."""
+@dataclass(frozen=True)
+class Choice:
+    """The model to ask next, when `due_at` has come; `wait_seconds` is 0 where it has."""
+
+    model: ModelSpec
+    tries: int = 0
+    due_at: dt.datetime | None = None
+    wait_seconds: float = 0
+
+
+def choose(chain: Sequence[str], failed: Sequence[Step], now: dt.datetime | None = None) -> Choice | None:
+    """The first model of the chain that has not failed often and need not be waited for long; else whichever can be
+    asked soonest; None when no model has tries left. `failed` as `failed_tries` gives it, `now` by the database.
+    """
+    if not failed:
+        return next((Choice(model) for name in chain if (model := catalogue.model(name))), None)
+    now = now or database_now()
+    choices = [choice for name in chain if (choice := _choice(name, failed, now))]
+    for choice in choices:
+        if choice.tries < TRIES_PER_MODEL and choice.wait_seconds <= LONGEST_BACKOFF_SECONDS:
+            return choice
+    return min(choices, key=lambda choice: choice.wait_seconds, default=None)
+
+
+def _choice(name: str, failed: Sequence[Step], now: dt.datetime) -> Choice | None:
+    own = [step for step in failed if step.model == name]
+    model = catalogue.model(name)
+    if model is None or _access(model) in _useless(failed):
+        return None
+    if len(own) >= TRIES_IN_ALL or any(step.failure != FailureKind.RETRY for step in own):
+        return None
+    due_at = own[0].retry_at if own else None
+    wait_seconds = max(0.0, (due_at - now).total_seconds()) if due_at else 0.0
+    return Choice(model, len(own), due_at, wait_seconds)
+
+
+def _useless(failed: Sequence[Step]) -> set[tuple[str, str]]:
+    """Where, and with which key, no model need be asked."""
     refused = [catalogue.model(step.model) for step in failed if step.failure == FailureKind.NEXT_ACCESS]
-    useless = {(model.endpoint, model.credential) for model in refused if model}
-    for name in chain:
-        own = [step for step in failed if step.model == name]
-        if len(own) >= TRIES_PER_MODEL or any(step.failure != FailureKind.RETRY for step in own):
-            continue
-        model = catalogue.model(name)
-        if model and (model.endpoint, model.credential) not in useless:
-            return model
-    return None
+    return {_access(model) for model in refused if model}
+
+
+def _access(model: ModelSpec) -> tuple[str, str]:
+    return model.endpoint, model.credential
 
 
 def failed_tries(dispatch: Dispatch, steps: Sequence[Step]) -> list[Step]:
@@ -58,6 +93,28 @@ def failed_tries(dispatch: Dispatch, steps: Sequence[Step]) -> list[Step]:
 
 
 # -- after one failure -------------------------------------------------------------------------------------------
+def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failure: ModelFailure) -> Outcome:
+    """Keep why a call failed and what it is counted at, and wait where that helps. The caller holds the dispatch."""
+    spent, is_estimate = owed(model, step.reserved_usd, failure)
+    failed = failed_tries(dispatch, list(dispatch.steps.order_by("number")))
+    tries = 1 + sum(each.model == step.model for each in failed)
+    lifecycle.move_step(
+        log,
+        dispatch,
+        step,
+        states.FAILED,
+        failure=str(failure.kind),
+        error=f"{failure.code}: {failure.sentence}"[:500],
+        retry_at=_retry_at(dispatch.now, failure, tries),
+        cost_usd=spent,
+        cost_estimated=is_estimate,
+    )
+    leases.note(dispatch, cost_usd=dispatch.cost_usd + spent, hand_deadline=None)
+    outcome = _after(log, dispatch, [step, *failed], failure)
+    budgets.settle(dispatch, step.reserved_usd, spent)
+    return outcome
+
+
 def owed(model: ModelSpec, reserved_usd: Decimal, failure: ModelFailure) -> tuple[Decimal, bool]:
     """What a failed call is counted at, and whether that is an estimate: all that was reserved, where nothing is known.
 
@@ -70,34 +127,45 @@ def owed(model: ModelSpec, reserved_usd: Decimal, failure: ModelFailure) -> tupl
     return min(pricing.cost_usd(model, failure.usage), reserved_usd), failure.is_usage_estimated
 
 
-def after_failure(log: Record, dispatch: Dispatch, step: Step, failure: ModelFailure) -> Outcome:
-    """Wait for the server with the slot free, while its model has tries left. The caller holds the dispatch."""
-    if failure.kind == FailureKind.FATAL:
-        return _end(log, dispatch, failure.sentence)
-    if failure.kind != FailureKind.RETRY or leases.is_cancelled(dispatch) or is_out_of_time(dispatch):
-        return Continue()
-    failed = failed_tries(dispatch, list(dispatch.steps.order_by("number")))
-    tries = sum(each.model == step.model for each in failed)
-    if tries >= TRIES_PER_MODEL:
-        return Continue()
-    due_at = dispatch.now + dt.timedelta(seconds=_delay_seconds(failure, tries))
-    return wait(log, dispatch, f"the model server: {failure.sentence}", due_at=due_at)
-
-
-def _delay_seconds(failure: ModelFailure, tries: int) -> float:
+def _retry_at(now: dt.datetime, failure: ModelFailure, tries: int) -> dt.datetime | None:
+    if failure.kind != FailureKind.RETRY:
+        return None
     if failure.retry_after_seconds:
         asked_for = min(failure.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
-        return asked_for + random.uniform(0, min(asked_for * LATER_BY, LONGEST_BACKOFF_SECONDS))
-    return min(2**tries, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
+        seconds = asked_for + random.uniform(0, min(asked_for * LATER_BY, LONGEST_BACKOFF_SECONDS))
+    else:
+        seconds = min(2**tries, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
+    return now + dt.timedelta(seconds=seconds)
+
+
+def _after(log: Record, dispatch: Dispatch, failed: Sequence[Step], failure: ModelFailure) -> Outcome:
+    if failure.kind == FailureKind.FATAL:
+        return _end(log, dispatch, failure.sentence)
+    if leases.is_cancelled(dispatch) or remaining_seconds(dispatch) <= 0:
+        return Continue()
+    choice = choose(dispatch.manifest.spec().models, failed, dispatch.now)
+    if choice is None or not choice.wait_seconds:
+        return Continue()
+    return _wait_for_server(log, dispatch, choice, failed)
+
+
+def wait_for_server(lease: Lease, choice: Choice, failed: Sequence[Step]) -> Outcome:
+    """Somebody woke the dispatch before its model may be asked again."""
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        if leases.is_cancelled(dispatch):
+            return Continue()
+        return _wait_for_server(log, dispatch, choice, failed)
+
+
+def _wait_for_server(log: Record, dispatch: Dispatch, choice: Choice, failed: Sequence[Step]) -> Waiting:
+    said = next(step for step in failed if step.model == choice.model.name)
+    return wait(log, dispatch, f"the model server: {_sentence(said)}", due_at=choice.due_at)
 
 
 def remaining_seconds(dispatch: Dispatch) -> float:
     """Working time that a held dispatch has left; below zero when it is over."""
     return dispatch.manifest.spec().limits.wall_seconds - leases.working_seconds(dispatch)
-
-
-def is_out_of_time(dispatch: Dispatch) -> bool:
-    return remaining_seconds(dispatch) <= 0
 
 
 # -- when no model is left ---------------------------------------------------------------------------------------
@@ -134,9 +202,12 @@ def told(failed: Sequence[Step]) -> list[dict[str, Any]]:
     by_model: dict[str, list[Step]] = {}
     for step in reversed(failed):
         by_model.setdefault(step.model, []).append(step)
-    return [
-        {"model": name, "tries": len(own), "said": own[-1].error.partition(": ")[2]} for name, own in by_model.items()
-    ]
+    return [{"model": name, "tries": len(own), "said": _sentence(own[-1])} for name, own in by_model.items()]
+
+
+def _sentence(step: Step) -> str:
+    """What a failed step's error says to people, without its code."""
+    return step.error.partition(": ")[2]
 
 
 def _cause(failed: Sequence[Step]) -> str:

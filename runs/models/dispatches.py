@@ -157,6 +157,7 @@ class Step(models.Model):
     """One model call: what it was reserved, and the reply whole, as the SDK's plain JSON.
 
     A step stores only what it added: the transcript is the task, and then each step's reply and its calls' results.
+    `retry_at`: of one that failed, its model is not to be asked again before.
     """
 
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="steps")
@@ -169,6 +170,7 @@ class Step(models.Model):
     stop_reason = models.CharField(max_length=40, blank=True)
     failure = models.CharField(max_length=12, blank=True)
     error = models.CharField(max_length=500, blank=True)
+    retry_at = models.DateTimeField(null=True)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
     cache_read_tokens = models.PositiveIntegerField(default=0)

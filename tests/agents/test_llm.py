@@ -25,6 +25,7 @@ TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "He
 @pytest.fixture(autouse=True)
 def _a_key(monkeypatch):
     monkeypatch.setenv("TEST_MODEL_KEY", KEY)
+    llm.close()
     yield
     llm.close()
 

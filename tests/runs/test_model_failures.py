@@ -36,6 +36,7 @@ HELLO = text("Hello.")
 
 
 def due_now(run):
+    Step.objects.filter(dispatch__run=run).update(retry_at=Now())
     Dispatch.objects.filter(run=run, status=states.WAITING).update(due_at=Now())
 
 
@@ -143,7 +144,7 @@ class TestAPersonIsAsked:
     @pytest.fixture
     def run(self, model, ann):
         agent()
-        busy = HELLO | {"status": 529, "message": "Too much.", "times": failing.TRIES_PER_MODEL}
+        busy = HELLO | {"status": 529, "message": "Too much.", "times": failing.TRIES_IN_ALL}
         return asked(carry_all(start(ann, script(busy), budget_usd=1)))
 
     def test_the_run_waits_and_holds_nothing(self, model, run):
@@ -152,11 +153,11 @@ class TestAPersonIsAsked:
         assert run.waiting_on == "a person to say whether to try again: no model answers"
         assert (dispatch.lease_owner, dispatch.lease_until, dispatch.due_at) == ("", None, None)
         assert Account.objects.get(run=run).reserved_usd == 0
-        assert model.count() == failing.TRIES_PER_MODEL
+        assert model.count() == failing.TRIES_IN_ALL
 
     def test_the_request_says_what_each_model_said(self, run):
         [said] = request_of(run).content["models"]
-        assert (said["model"], said["tries"]) == ("scripted", failing.TRIES_PER_MODEL)
+        assert (said["model"], said["tries"]) == ("scripted", failing.TRIES_IN_ALL)
         assert "Too much." in said["said"]
 
     def test_nothing_moves_until_somebody_decides(self, model, run):
@@ -167,7 +168,7 @@ class TestAPersonIsAsked:
 
         assert run.status == states.WAITING
         assert ApprovalRequest.objects.open().count() == 1
-        assert model.count() == failing.TRIES_PER_MODEL
+        assert model.count() == failing.TRIES_IN_ALL
 
     def test_a_yes_gives_fresh_tries(self, model, run, bob):
         decide(request_of(run), bob)
@@ -207,8 +208,8 @@ def test_a_person_is_asked_anew_when_the_fresh_tries_are_used_up(model, ann, bob
 
     run = asked(carry_all(run))
 
-    assert request_of(run).content["models"][0]["tries"] == failing.TRIES_PER_MODEL
-    assert model.count() == 2 * failing.TRIES_PER_MODEL
+    assert request_of(run).content["models"][0]["tries"] == failing.TRIES_IN_ALL
+    assert model.count() == 2 * failing.TRIES_IN_ALL
 
 
 class TestTheChain:
@@ -237,8 +238,8 @@ class TestTheChain:
         run = asked(carry_all(start(ann, script(HELLO | {"status": 529}))))
 
         assert [(each["model"], each["tries"]) for each in request_of(run).content["models"]] == [
-            ("scripted", failing.TRIES_PER_MODEL),
-            ("spare", failing.TRIES_PER_MODEL),
+            ("scripted", failing.TRIES_IN_ALL),
+            ("spare", failing.TRIES_IN_ALL),
         ]
 
     def test_after_an_answer_the_first_choice_is_asked_again(self, chain, ann):
@@ -250,6 +251,20 @@ class TestTheChain:
 
         assert run.output == "Hello."
         assert [name for name, _ in self.models()] == ["scripted", "spare", "scripted"]
+
+    def test_one_that_names_a_far_moment_is_passed_over(self, chain, ann):
+        run = carry_all(start(ann, script(HELLO | {"status": 429, "retry_after": 600, "model": "scripted"})))
+
+        assert run.output == "Hello."
+        assert self.models() == [("scripted", states.FAILED), ("spare", states.ANSWERED)]
+
+    def test_and_is_not_asked_before_it_when_the_other_fails_too(self, chain, ann):
+        far = {"status": 429, "retry_after": 600, "model": "scripted"}
+        run = carry_all(start(ann, script(HELLO | {"faults": [far, {"status": 404, "model": "spare"}]})))
+
+        assert self.models() == [("scripted", states.FAILED), ("spare", states.FAILED)]
+        assert timedelta(seconds=590) < until_due() <= timedelta(seconds=660)
+        assert run.waiting_on.startswith("the model server: The model server refused the call of 'scripted'")
 
     def test_a_refused_key_is_not_tried_with_another_model(self, chain, ann):
         run = carry_all(start(ann, script(HELLO | {"status": 401, "model": "scripted"})))

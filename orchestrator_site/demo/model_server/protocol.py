@@ -166,7 +166,7 @@ def frames(message: Body) -> list[tuple[str, Body]]:
     events: list[tuple[str, Body]] = [("message_start", {"message": opening}), ("ping", {})]
     for index, block in enumerate(message["content"]):
         events += _block_frames(index, block)
-    closing = {"stop_reason": message["stop_reason"], "stop_sequence": message["stop_sequence"]}
+    closing = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
     events.append(("message_delta", {"delta": closing, "usage": usage}))
     events.append(("message_stop", {}))
     return events
