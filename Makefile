@@ -3,12 +3,14 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 2
+SEED ?=
 BIN := .venv/bin
 READY := .venv/.installed
 # Production mode, as `manage.py check --deploy` should see it; the key is thrown away with the process.
 PRODUCTION = BATON_DEBUG=0 BATON_PUBLIC_URL=https://baton.example.com SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(64))")
 
-.PHONY: up demo test check format browser crash clean
+.PHONY: up demo test check format browser crash chaos clean
 
 up: $(READY)
 	$(BIN)/python manage.py up $(ARGS)
@@ -24,6 +26,10 @@ browser: $(READY)
 
 crash: $(READY)
 	$(BIN)/python -m pytest -m crash -n 2 $(ARGS)
+
+# Random faults, an outside ledger that judges, and controls that have to be caught: docs/chaos.md.
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,147 @@
+"""What happened outside, held against the calls: once, with its intent before it, permitted, and as it was approved."""
+
+import json
+from collections import defaultdict
+
+from tests.chaos.checker.findings import Verdict
+from tests.chaos.checker.material import FINAL_CALL, FINAL_DISPATCH, Effect, Material, Row, key_of, seconds
+
+PERMITTING = {"approved", "modified"}
+# Errors that say: it happened, and only its result cannot be given.
+HAPPENED_ALL_THE_SAME = {"too_large", "invalid_result"}
+# The database stamps an attempt when its transaction begins, the ledger when the effect is made.
+CLOCK_GRAIN_SECONDS = 0.005
+
+
+def check(material: Material, verdict: Verdict) -> None:
+    check_effects(material, verdict)
+    check_calls(material, verdict)
+    check_arguments(material, verdict)
+
+
+def check_effects(material: Material, verdict: Verdict) -> None:
+    by_mark: defaultdict[str, list[Effect]] = defaultdict(list)
+    for effects in material.effects.values():
+        for effect in effects:
+            by_mark[effect.mark].append(effect)
+    for mark, effects in by_mark.items():
+        if len(effects) > 1:
+            told = ", ".join(f"{effect.key} at {effect.at:.3f}" for effect in effects)
+            verdict.say("duplicated", f"{effects[0].kind} {mark} happened {len(effects)} times: {told}")
+    calls_by_key = {key_of(call): call for call in material.calls.values()}
+    for key, arrived in material.arrivals.items():
+        call = calls_by_key.get(key)
+        if call is None:
+            verdict.say("effects unaccounted for", f"{key} arrived outside, and no call has it")
+            continue
+        attempts = material.attempts.get(call["id"], [])
+        if arrived > len(attempts):
+            verdict.say("effects unaccounted for", f"{key} arrived {arrived} times from {len(attempts)} attempts")
+        first = min((seconds(attempt["sent_at"]) for attempt in attempts), default=float("inf"))
+        for effect in material.effects.get(key, []):
+            if effect.at + CLOCK_GRAIN_SECONDS < first:
+                verdict.say("effects unaccounted for", f"{key} happened before its intent was committed")
+
+
+def check_calls(material: Material, verdict: Verdict) -> None:
+    for call in material.calls.values():
+        key, status = key_of(call), call["status"]
+        made = len(material.effects.get(key, []))
+        attempts = material.attempts.get(call["id"], [])
+        dispatch = material.dispatches[call["dispatch_id"]]
+        if status not in FINAL_CALL and dispatch["status"] in FINAL_DISPATCH:
+            verdict.say("lost", f"call {call['id']} of an ended dispatch is still {status}")
+        if any(attempt["status"] == "sent" for attempt in attempts) and dispatch["status"] in FINAL_DISPATCH:
+            verdict.say("lost", f"an attempt of call {call['id']} was never settled")
+        if call["tool_version_id"] is None or _is_answered_by_person(material, call):
+            if made:
+                verdict.say("effects of calls not permitted", f"{key} was answered by a person, and happened")
+            continue
+        if status == "done":
+            if call["effect"] == "pure" and not material.reads[key]:
+                verdict.say("done without effect", f"pure {key} was never read")
+            if call["effect"] != "pure" and not made:
+                verdict.say("done without effect", f"{call['effect']} {key}")
+        if status in ("refused", "cancelled") and made:
+            verdict.say("effects of calls not permitted", f"{key} is {status}, and happened")
+        if status in ("proposed", "ruled", "awaiting_approval", "deferred", "ready") and made and not attempts:
+            verdict.say("effects of calls not permitted", f"{key} is {status}, and happened")
+        if status == "failed" and made and call["error_kind"] not in HAPPENED_ALL_THE_SAME:
+            told = f"{call['effect']} {key} is failed ({call['error_kind']}: {call['result'][:80]}), and happened"
+            verdict.say("effects of calls said not to have happened", told)
+        if status == "resolved" and call["error_kind"] == "" and not made:
+            verdict.say("done without effect", f"{key} was resolved as having happened")
+        if made:
+            _check_permission(material, call, verdict)
+
+
+def _is_answered_by_person(material: Material, call: Row) -> bool:
+    decision = material.decisions.get(call["request_id"] or "")
+    return decision is not None and decision["verdict"] == "answered"
+
+
+def _check_permission(material: Material, call: Row, verdict: Verdict) -> None:
+    """What asks was permitted by a person, who said so before it happened, and whose word was used up for it."""
+    ruled = json.loads(call["ruling"] or "{}").get("verdict")
+    if not call["tool"].endswith("_asks") and ruled != "NeedsApproval" and call["request_id"] is None:
+        return
+    key, request = key_of(call), material.requests.get(call["request_id"] or "")
+    decision = material.decisions.get(call["request_id"] or "")
+    if request is None or decision is None or decision["verdict"] not in PERMITTING:
+        verdict.say("effects of calls not permitted", f"{key} asks, and happened without a person's yes")
+        return
+    if request["consumed_by_attempt"] != call["id"]:
+        verdict.say("effects of calls not permitted", f"{key} happened without using up its approval")
+    first = min(effect.at for effect in material.effects[key])
+    if seconds(decision["at"]) > first + CLOCK_GRAIN_SECONDS:
+        verdict.say("effects of calls not permitted", f"{key} happened before it was permitted")
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------
+def check_arguments(material: Material, verdict: Verdict) -> None:
+    """What happened outside is what the model asked for, or what the person saw, or what the person made of it."""
+    meant = _arguments_meant_by_people(material)
+    for call in material.calls.values():
+        effects = material.effects.get(key_of(call), [])
+        if not effects:
+            continue
+        wanted = [json.loads(call["proposed_arguments"])] if call["request_id"] is None else meant.get(call["id"], [])
+        for effect in effects:
+            if effect.arguments not in wanted:
+                told = f"{key_of(call)} happened with {effect.arguments}; permitted was {wanted}"
+                verdict.say("arguments not those approved", told)
+
+
+def _arguments_meant_by_people(material: Material) -> dict[str, list[Row]]:
+    """By call, from the people's own diary: what they saw and approved, or wrote in its place."""
+    meant: defaultdict[str, list[Row]] = defaultdict(list)
+    for line in material.people:
+        if line["what"] != "decides" or line["kind"] != "tool_call":
+            continue
+        body = line["body"]
+        decision = material.decisions.get(line["request"])
+        if decision is None or decision["verdict"] != body["verdict"]:
+            continue
+        if body["verdict"] == "approved":
+            meant[line["call"]].append(line["saw"]["arguments"])
+        elif body["verdict"] == "modified" and json.loads(decision["arguments"]) == body["arguments"]:
+            meant[line["call"]].append(body["arguments"])
+    return dict(meant)
+
+
+# -- what is counted and is no fault -----------------------------------------------------------------------------
+def uncertain(material: Material) -> tuple[int, int]:
+    """How many calls were ever in doubt, and how many of those had happened."""
+    ever = {
+        event["data"]["call"]
+        for events in material.events.values()
+        for event in events
+        if event["type"] == "tool_call_uncertain"
+    }
+    return len(ever), sum(bool(material.effects.get(f"baton-{call}")) for call in ever)
+
+
+def gated(material: Material) -> tuple[int, int]:
+    """Calls that passed the gate, and those of them that asked a person."""
+    ruled = [call for call in material.calls.values() if call["ruling"]]
+    return len(ruled), sum(call["request_id"] is not None for call in ruled)

@@ -1,0 +1,64 @@
+"""Breaks a guarantee on purpose, inside the processes under test, so that the judge can be seen to catch it.
+
+Loaded as an app by `tests.chaos.settings` where CHAOS_SABOTAGE names one; the product has no switch for any of this.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from django.apps import AppConfig
+
+SABOTAGES: dict[str, Callable[[], None]] = {}
+
+
+class SabotageConfig(AppConfig):
+    name = "tests.chaos"
+    label = "sabotage"
+
+    def ready(self) -> None:
+        SABOTAGES[os.environ["CHAOS_SABOTAGE"]]()
+
+
+def sabotage(work: Callable[[], None]) -> Callable[[], None]:
+    SABOTAGES[work.__name__] = work
+    return work
+
+
+def replace(module: Any, name: str, stand_in: Callable[..., Any]) -> None:
+    """Raises AttributeError when the guarantee has moved: then this file has to move with it."""
+    getattr(module, name)
+    setattr(module, name, stand_in)
+
+
+@sabotage
+def retry_unsafe() -> None:
+    """After a crash the machine sends everything again, whatever its effect class."""
+    from runs import states
+    from runs.engine import effects
+
+    replace(effects, "_after_crash", lambda *args: states.READY)
+
+
+@sabotage
+def binding_off() -> None:
+    """Whatever stands in the row now runs, if only something was approved."""
+    from runs.engine import effects
+
+    replace(effects, "may_use_approval", lambda *args: True)
+
+
+@sabotage
+def fence_off() -> None:
+    """A worker writes whether or not the dispatch is still its own."""
+    from runs import leases
+    from runs.models import Dispatch
+
+    def hold(lease: Any) -> Any:
+        from django.db.models.functions import Now
+
+        mine = Dispatch.objects.filter(pk=lease.dispatch_id)
+        mine.select_for_update().values_list("pk").first()
+        return mine.select_related("run", "manifest__agent").annotate(now=Now()).get()  # type: ignore[no-redef]
+
+    replace(leases, "hold", hold)
