@@ -42,7 +42,7 @@ def claim(dispatch_id: UUID) -> Lease | None:
     """Take the dispatch when it is ready and nobody holds it; None otherwise. Locks: dispatch, chain head."""
     with events.recording() as log:
         free = Dispatch.objects.forgotten().filter(pk=dispatch_id, state_version__lte=STATE_VERSION)
-        dispatch = free.select_for_update(skip_locked=True).first()
+        dispatch = free.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
         if dispatch is None:
             return None
         lease = _take(log, dispatch)

@@ -44,7 +44,8 @@ def wake_due() -> int:
 def _wake(dispatch_id: UUID, run_id: UUID) -> None:
     with events.recording() as log:
         run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("agent").get(pk=run_id)
-        dispatch = Dispatch.objects.due().select_for_update(skip_locked=True).filter(pk=dispatch_id).first()
+        due = Dispatch.objects.due().select_for_update(skip_locked=True, of=("self",)).filter(pk=dispatch_id)
+        dispatch = due.order_by("pk").first()
         if dispatch is not None:
             lifecycle.move_dispatch(log, dispatch, states.QUEUED, waiting_on="", due_at=None)
             doorbells.ring_after_commit(dispatch.pk)

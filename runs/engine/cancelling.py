@@ -33,8 +33,8 @@ def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> N
     """The caller holds the dispatch's row, and no worker does. Locks: calls, then requests."""
     for attempt in Attempt.objects.filter(call__dispatch=dispatch, status=states.SENT).select_related("call"):
         _leave_in_doubt(log, dispatch, attempt)
-    open_calls = ToolCall.objects.select_for_update().filter(dispatch=dispatch, status__in=NOT_STARTED)
-    for call in open_calls.order_by("step", "position"):
+    open_calls = ToolCall.objects.select_for_update(of=("self",)).filter(dispatch=dispatch, status__in=NOT_STARTED)
+    for call in open_calls.order_by("step__number", "position"):
         if effects.is_in_doubt(call):
             lifecycle.move_call(
                 log, dispatch.run_id, call, states.UNCERTAIN, result=effects.IN_DOUBT, error_kind=ErrorKind.LOST

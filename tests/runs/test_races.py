@@ -14,9 +14,10 @@ from agents.models import Agent, Manifest, OrderingRule
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
 from runs import artifacts, cancellation, carrier, engine, leases, states
-from runs.engine import asking, effects, settling
+from runs.engine import asking, cancelling, effects, settling
 from runs.models import Artifact, Attempt, Dispatch, Handoff, Run, ToolCall
 from runs.states import StopReason
+from runs.values import Ended
 from tests.runs.cast import (
     agent,
     call,
@@ -294,6 +295,26 @@ class TestLocks:
 
         others[0].result(timeout=20)
         assert Artifact.objects.filter(run=run).exists()
+
+    def test_a_claim_and_the_end_of_a_dispatch_ask_nothing_of_its_run(self, model, ann):
+        """Whoever moves the run holds its row: a worker that comes meanwhile neither goes away nor waits."""
+        acting(Effect.UNSAFE, Risk.HIGH)
+        run = start(ann, script(ACT, DONE))
+        with transaction.atomic():
+            Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+            lease = elsewhere(lambda: leases.claim(run.dispatches.get().pk)).result(timeout=20)
+            assert lease is not None
+        engine.advance(lease)
+        assert only_call(run).status == states.AWAITING_APPROVAL
+
+        with transaction.atomic():
+            Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+            ended = elsewhere(lambda: cancelling.end_at_once(lease, StopReason.QUARANTINED, "Enough.")).result(
+                timeout=20
+            )
+
+        assert ended == Ended(StopReason.QUARANTINED)
+        assert only_call(run).status == states.CANCELLED
 
     def test_an_ordering_rule_is_not_in_a_deadlock_with_a_publish(self, model, rf: RequestFactory, monkeypatch):
         """The rule holds the platform's chain and is about to refer to the agents; the publish holds one of them."""
