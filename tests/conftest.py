@@ -6,7 +6,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from tests.flush import empty_tables
 from tests.stack import Services, Stack
 
-pytest_plugins = ["tests.browser", "tests.model_fixtures"]
+pytest_plugins = ["tests.browser", "tests.model_fixtures", "tests.runs.fixtures"]
 
 SERVICES = pytest.StashKey[Services]()
 

@@ -1,3 +1,5 @@
+"""The outside world and two people: for every test that moves runs. Loaded by the root conftest."""
+
 from collections.abc import Iterator
 
 import pytest
