@@ -8,7 +8,8 @@ SEED ?=
 BIN := .venv/bin
 READY := .venv/.installed
 # Production mode, as `manage.py check --deploy` should see it; the key is thrown away with the process.
-PRODUCTION = BATON_DEBUG=0 BATON_PUBLIC_URL=https://baton.example.com SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(64))")
+PRODUCTION = BATON_DEBUG=0 BATON_PUBLIC_URL=https://baton.example.com SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(64))") \
+	BATON_CHECKPOINT_KEY_FILE=$(or $(BATON_DATA_DIR),.data)/checkpoint_key.pem
 
 .PHONY: up demo test check format browser crash chaos clean
 
@@ -36,6 +37,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/python -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py checkpoint_key > /dev/null
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 format: $(READY)

@@ -60,6 +60,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Platform",
             _rows("Events", "list_alt", "core.event"),
             _rows("Chains", "link", "core.chainhead"),
+            _rows("Checkpoints", "verified", "core.checkpoint"),
+            _rows("Restores", "settings_backup_restore", "core.restoration"),
             _rows("Owed to observers", "notifications_active", "core.observation"),
             _rows("Tokens", "key", "core.token"),
             _rows("Idempotency keys", "fingerprint", "core.idempotencykey"),

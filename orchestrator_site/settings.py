@@ -35,6 +35,14 @@ BATON_MODEL_TIMEOUT_SECONDS = env.seconds("BATON_MODEL_TIMEOUT_SECONDS", 600)
 BATON_CALLABLES = env.words("BATON_CALLABLES", [])
 BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
 
+# The audit's signed checkpoints: how often, their second place beside the database, and the key that signs them.
+BATON_CHECKPOINT_SECONDS = env.seconds("BATON_CHECKPOINT_SECONDS", 60)
+BATON_CHECKPOINT_DIR = Path(env.text("BATON_CHECKPOINT_DIR", str(DATA_DIR / "checkpoints"))).absolute()
+BATON_CHECKPOINT_OLD_KEYS = env.optional("BATON_CHECKPOINT_OLD_KEYS")
+BATON_CHECKPOINT_KEY_FILE = env.optional("BATON_CHECKPOINT_KEY_FILE")
+# In development a key is made at its first use; in production somebody has to say where the one to use is kept.
+BATON_CHECKPOINT_KEY_MADE_AT = str(DATA_DIR / "checkpoint_key.pem") if DEBUG else None
+
 # Dotted paths of callables `(name, pid) -> None` that the supervisor tells when a process of its own was seen to exit.
 BATON_ON_PROCESS_EXIT = ["runs.leases.process_exited"]
 

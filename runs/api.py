@@ -18,13 +18,14 @@ from rest_framework.response import Response
 from approvals import api as approvals_api
 from approvals import states as verdicts
 from approvals.models import ApprovalRequest
-from orchestrator_site.core import events, permissions, verify
+from orchestrator_site.core import audit_export, events, permissions, verify
 from orchestrator_site.core.api import Endpoint, Listing, Page
 from orchestrator_site.core.idempotency import idempotent
 from orchestrator_site.core.models import ChainHead
 from orchestrator_site.core.permissions import Access
 from orchestrator_site.core.problems import Problem, conflict, invalid
 from orchestrator_site.core.serializers import Nothing
+from orchestrator_site.core.signing import KeyUnusable
 from orchestrator_site.core.tokens import APPROVALS_DECIDE
 from runs import cancellation, intake, uncertain
 from runs.errors import BadRequest, NotPossible
@@ -172,12 +173,17 @@ class Audit(Endpoint):
 
     @extend_schema(operation_id="runs_audit", responses=AuditSerializer, tags=["runs"])
     def get(self, request: Request, run_id: UUID) -> Response:
-        """Walk the run's hash chain now. `fault` is the first row that is not as it was written."""
+        """Walk the run's hash chain now. `fault` is the first row that is not as it was written.
+
+        `export` lets somebody who does not trust this server verify the same, with the public key alone.
+        """
         name = events.run_chain(_visible(request, run_id).pk)
-        fault = verify.chain(name)
+        listed = _listed(name)
+        fault = verify.chain(name, [listed] if listed else [])
         head = ChainHead.objects.filter(chain=name).first() or ChainHead(chain=name)
         told = {"chain": name, "verified": fault is None, "rows": head.seq, "head": head.hash, "fault": fault}
-        return Response(AuditSerializer(told).data)
+        told |= {"covered": listed.seq if listed else 0, "checkpoint": listed.number if listed else None}
+        return Response(AuditSerializer(told | {"export": list(audit_export.of_chain(name))}).data)
 
 
 class Trace(Endpoint):
@@ -323,6 +329,14 @@ def _artifact(request: Request, artifact_id: UUID) -> Artifact:
 def _filters(query: dict[str, Any]) -> dict[str, Any]:
     named = {"status": "status", "agent": "agent__slug", "conversation": "conversation_id"}
     return {column: query[name] for name, column in named.items() if name in query}
+
+
+def _listed(chain: str) -> verify.Listed | None:
+    """None also where this process has no key to check a checkpoint's signature with: whoever exports checks it."""
+    try:
+        return verify.newest_of(chain)
+    except KeyUnusable:
+        return None
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from approvals import sweeps
 from orchestrator_site.core import events, observers
-from runs import carrier, doorbells, lifecycle, orchestration, states
+from runs import auditing, carrier, doorbells, lifecycle, orchestration, states
 from runs.models import Dispatch, Handoff, Run
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ FALLBACK_THREADS = 8
 def sweep(fallback: ThreadPoolExecutor | None = None) -> None:
     """Everything that is due, once. Each part stands alone: an error in one leaves the others their turn."""
     call_forgotten(fallback)
-    for part in (wake_due, sweeps.expire_due, advance_left_behind):
+    for part in (wake_due, sweeps.expire_due, advance_left_behind, auditing.keep_up):
         try:
             part()
         except Exception:

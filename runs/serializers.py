@@ -226,6 +226,12 @@ class AuditSerializer(serializers.Serializer):
     rows = serializers.IntegerField()
     head = serializers.CharField(help_text="The hash of the newest row, by the chain's head.")
     fault = FaultSerializer(allow_null=True)
+    covered = serializers.IntegerField(help_text="How many of its rows a signed checkpoint holds.")
+    checkpoint = serializers.IntegerField(allow_null=True, help_text="The newest checkpoint that lists the chain.")
+    export = serializers.ListField(
+        child=serializers.DictField(),
+        help_text="The chain and its proof, record by record. Save the answer as a file: `verify_export.py` reads it.",
+    )
 
 
 # -- the trace ---------------------------------------------------------------------------------------------------

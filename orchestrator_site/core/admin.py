@@ -16,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from orchestrator_site.core import canonical, debts, events, tokens
 from orchestrator_site.core.admin_bases import Page, Viewed, each, holds, row_link, run_link, short, shown_as_json, who
-from orchestrator_site.core.models import ChainHead, Event, IdempotencyKey, Observation, Token
+from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
 
 admin.site.unregister([User, Group])
 
@@ -139,9 +139,30 @@ def _uuid(text: str) -> UUID | None:
 
 @admin.register(ChainHead)
 class ChainHeadAdmin(Viewed):
-    list_display = ["chain", "seq", "hash"]
+    list_display = ["chain", "seq", "hash", "checkpoint", "moved"]
     search_fields = ["=chain"]
     search_help_text = "A chain, written out: platform, or run: and the run's id."
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(Viewed):
+    """What was signed. `manage.py verify_audit` checks it, and who does not trust this page checks an export."""
+
+    list_display = ["number", "at", "hash"]
+    ordering = ["-number"]
+    fields = ["number", "log", "at", "hash", "body_shown", "signature"]
+    body_shown = shown_as_json("body", "what was signed")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Checkpoint]:
+        return super().get_queryset(request).defer("entries")
+
+
+@admin.register(Restoration)
+class RestorationAdmin(Viewed):
+    """Backups that were put back. An empty list is the usual one."""
+
+    list_display = ["__str__", "found_at", "found_by", "marked_at"]
+    ordering = ["-found_at"]
 
 
 @admin.register(Observation)

@@ -89,7 +89,8 @@ def _append(chain: str, drafts: list[Draft]) -> None:
         )
     Event.objects.bulk_create(rows)
     observers.owe(rows)
-    head.save(update_fields=["seq", "hash"])
+    head.moved = True
+    head.save(update_fields=["seq", "hash", "moved"])
     transaction.on_commit(partial(doorbell.ring, doorbell.EVENTS, chain=chain, seq=head.seq), robust=True)
 
 

@@ -12,11 +12,20 @@ class AppendOnly(Exception):
 
 
 class ChainHead(models.Model):
-    """The newest link of a chain. Its row is the last lock of every transaction that records an event."""
+    """The newest link of a chain. Its row is the last lock of every transaction that records an event.
+
+    `moved`: it has grown since the last checkpoint that lists it. `checkpoint` is the number of that checkpoint, a
+    hint for who looks for a proof; neither is evidence.
+    """
 
     chain = models.CharField(primary_key=True, max_length=80)
     seq = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, blank=True)
+    moved = models.BooleanField(default=True, db_default=True)
+    checkpoint = models.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["chain"], name="chain_moved", condition=models.Q(moved=True))]
 
     def __str__(self) -> str:
         return f"{self.chain}@{self.seq}"
@@ -50,6 +59,62 @@ class Event(models.Model):
 
     def delete(self, *args, **kwargs):
         raise AppendOnly("Events are never deleted.")
+
+
+class Checkpoint(models.Model):
+    """A signed statement of where every chain stood that had moved since the one before. Append-only.
+
+    `body` is the canonical JSON that `signature` (base64, Ed25519) signs and `hash` digests; `entries` is the canonical
+    JSON list of [chain, seq, hash], sorted by chain, whose Merkle root stands in the body. `log` tells one
+    installation's checkpoints from another's. Numbers have no gap but the one a declared restore leaves.
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    log = models.UUIDField()
+    at = models.DateTimeField()
+    body = models.TextField()
+    entries = models.TextField()
+    hash = models.CharField(max_length=64, unique=True)
+    signature = models.CharField(max_length=100)
+
+    class Meta:
+        ordering = ["number"]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.number}"
+
+    def save(self, *args, **kwargs):
+        raise AppendOnly("Checkpoints are made by orchestrator_site.core.checkpoints alone.")
+
+    def delete(self, *args, **kwargs):
+        raise AppendOnly("Checkpoints are never deleted.")
+
+
+class Restoration(models.Model):
+    """This database is older than what was done: its second place knows a later checkpoint, or a person said so.
+
+    Work stands still until `marked_at`. `database_number` is the newest checkpoint found here, `outside_number` and
+    `outside_hash` the newest of the second place. `declared_by` is the number of the checkpoint that tells of it.
+    """
+
+    log = models.UUIDField(null=True)
+    database_number = models.BigIntegerField()
+    outside_number = models.BigIntegerField()
+    outside_hash = models.CharField(max_length=64, blank=True)
+    found_by = models.CharField(max_length=200)
+    found_at = models.DateTimeField(db_default=Now())
+    marked_at = models.DateTimeField(null=True)
+    declared_by = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                models.Value(1), name="restoration_one_open", condition=models.Q(marked_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"from checkpoint {self.outside_number} back to {self.database_number}"
 
 
 class Observation(models.Model):

@@ -12,7 +12,7 @@ from django.db import connection
 
 from agents.models import Agent, RosterEpoch, WorkerRoster
 from approvals.models import ApprovalRequest
-from orchestrator_site.core import verify
+from orchestrator_site.core import checkpoints, verify
 from orchestrator_site.demo import seed
 from orchestrator_site.demo.models import Order
 from orchestrator_site.demo.trace import Trace
@@ -190,8 +190,10 @@ class Story:
 
     def _audit(self) -> None:
         self.say("\n── The record")
-        faults = [fault for _, fault in verify.all_chains() if fault]
-        self.expect(not faults, "every event chain is whole")
+        checkpoints.make()
+        signed = verify.checkpoints()
+        faults = signed.faults + [fault for _, fault in verify.all_chains(signed.listed) if fault]
+        self.expect(not faults, f"every event chain is whole, and {signed.newest} signs it")
 
     # -- what scenes do --------------------------------------------------------------------------------------------
     def ask(self, words: str) -> Run:

@@ -15,9 +15,9 @@ from agents.values import GrantSpec, ManifestSpec
 from approvals import decisions, kinds, requests, states
 from approvals.kinds import Kind
 from approvals.models import SESSION, ApprovalRequest, Decision
-from orchestrator_site.core import canonical, events, roles, tokens
+from orchestrator_site.core import canonical, checkpoints, events, roles, tokens
 from orchestrator_site.core.ids import new_id
-from orchestrator_site.core.models import ChainHead, Event, IdempotencyKey, Observation, Token
+from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
 from runs import intake
 from runs.models import Account, Artifact, Attempt, Blob, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
 from tools import registry
@@ -181,6 +181,8 @@ class Everything:
             event=event, observer="letters", failures=5, given_up=True, due_at=Now(), last_error="OSError: no"
         )
         IdempotencyKey.objects.create(owner=self.owner, route="runs", key="k1", body_digest="b" * 64, status=201)
+        checkpoints.make()
+        Restoration.objects.create(database_number=1, outside_number=2, found_by="user:root", marked_at=Now())
         self.token, _ = tokens.create(self.owner, ["runs:read"], by=None)
 
     @property
@@ -188,7 +190,19 @@ class Everything:
         """One row of every table the admin shows."""
         shown: list[type[Model]] = [
             *[Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster, Tool, ToolVersion],
-            *[ApprovalRequest, Decision, Event, ChainHead, Observation, IdempotencyKey, Token, User, Group],
+            *[
+                ApprovalRequest,
+                Decision,
+                Event,
+                ChainHead,
+                Checkpoint,
+                Restoration,
+                Observation,
+                IdempotencyKey,
+                Token,
+                User,
+                Group,
+            ],
             *[Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall],
         ]
         return {table: table._default_manager.order_by("pk").first() for table in shown}  # type: ignore[misc]

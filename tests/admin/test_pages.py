@@ -13,13 +13,13 @@ from django.urls import reverse
 
 from agents.models import Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
 from approvals.models import ApprovalRequest, Decision
-from orchestrator_site.core.models import ChainHead, Event, IdempotencyKey, Observation, Token
+from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
 from runs.models import Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
 from tests.admin import cast
 from tests.admin.cast import Everything
 from tools.models import Tool, ToolVersion
 
-GROUND = [Event, ChainHead, Observation, IdempotencyKey, Token]
+GROUND = [Event, ChainHead, Checkpoint, Restoration, Observation, IdempotencyKey, Token]
 DESK = [Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster]
 WORK = [Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall]
 TOOLS = [Tool, ToolVersion]
@@ -29,13 +29,24 @@ ALL = [*GROUND, *DESK, *WORK, *TOOLS, *ASKED]
 
 # Nobody edits these here, an operator as little as a superuser.
 NEVER_EDITED = [
-    *[Event, ChainHead, Observation, IdempotencyKey, Token, Decision, ApprovalRequest, ToolVersion],
+    *[
+        Event,
+        ChainHead,
+        Checkpoint,
+        Restoration,
+        Observation,
+        IdempotencyKey,
+        Token,
+        Decision,
+        ApprovalRequest,
+        ToolVersion,
+    ],
     *[*WORK, WorkerRoster, RosterEpoch],
 ]
 
 
 def test_every_table_of_the_platform_that_people_look_for_has_a_page() -> None:
-    inner = {"blob", "edge", "checkpoint"}
+    inner = {"blob", "edge"}
     ours = {"core", "tools", "agents", "approvals", "runs"}
     tables = {table for table in admin.site._registry if table._meta.app_label in ours}
 

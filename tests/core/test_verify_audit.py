@@ -37,7 +37,7 @@ def audit(*arguments: str) -> tuple[int, str]:
 
 
 def test_an_untouched_chain_is_found_whole(chain: str):
-    assert audit(chain.removeprefix("run:")) == (0, "1 chain walked, 0 with a fault.\n")
+    assert audit(chain.removeprefix("run:")) == (0, "1 chain walked up to no checkpoint, 0 faults.\n")
 
 
 def _edit(chain: str) -> None:
@@ -55,9 +55,10 @@ def _insert(chain: str) -> None:
     before = Event.objects.get(chain=chain, seq=2)
     forged = link_hash(before.hash, chain, 3, "test_happened", "system", before.at, "{}")
     tamper(
-        "INSERT INTO core_event (chain, seq, type, actor, at, data, previous_hash, hash) "
-        "VALUES (%s, 3, 'test_happened', 'system', %s, '{}', %s, %s)",
+        "INSERT INTO core_event (chain, run_id, seq, type, actor, at, data, previous_hash, hash) "
+        "VALUES (%s, %s, 3, 'test_happened', 'system', %s, '{}', %s, %s)",
         chain,
+        chain.removeprefix("run:"),
         before.at,
         before.hash,
         forged,
@@ -79,9 +80,10 @@ def _add(chain: str) -> None:
     last = Event.objects.get(chain=chain, seq=5)
     forged = link_hash(last.hash, chain, 6, "test_happened", "system", last.at, "{}")
     tamper(
-        "INSERT INTO core_event (chain, seq, type, actor, at, data, previous_hash, hash) "
-        "VALUES (%s, 6, 'test_happened', 'system', %s, '{}', %s, %s)",
+        "INSERT INTO core_event (chain, run_id, seq, type, actor, at, data, previous_hash, hash) "
+        "VALUES (%s, %s, 6, 'test_happened', 'system', %s, '{}', %s, %s)",
         chain,
+        chain.removeprefix("run:"),
         last.at,
         last.hash,
         forged,
@@ -119,7 +121,7 @@ def test_tampering_is_found_and_its_row_is_named(chain: str, crime: Callable[[st
     assert code == 1
     assert f"{chain} #{row}: " in text
     assert told in text
-    assert "1 chain walked, 1 with a fault." in text
+    assert "1 chain walked up to no checkpoint, 1 fault." in text
 
 
 def test_all_chains_are_walked_and_only_the_touched_one_is_named(chain: str):
@@ -131,7 +133,7 @@ def test_all_chains_are_walked_and_only_the_touched_one_is_named(chain: str):
 
     assert code == 1
     assert text.count("#") == 1
-    assert f"{ChainHead.objects.count()} chains walked, 1 with a fault." in text
+    assert f"{ChainHead.objects.count()} chains walked up to no checkpoint, 1 fault." in text
 
 
 def test_a_chain_whose_head_is_gone_is_a_fault(chain: str):

@@ -4,14 +4,15 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orchestrator_site.core import events, verify
+from orchestrator_site.core import events, signing, verify
 from orchestrator_site.core.models import Event
-from orchestrator_site.core.verify import Fault
+from orchestrator_site.core.verify import Checkpoints, Fault
 
 
 class Command(BaseCommand):
     help = (
-        "Walk the event chains and name the first row of each that is not as it was written; exit 1 when there is one."
+        "Walk the event chains and the checkpoints and name the first row of each that is not as it was written; "
+        "exit 1 when there is one."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -20,22 +21,34 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        walked = faults = 0
-        for _, fault in self._chains(options["run"]):
+        signed = self._checkpoints()
+        walked, faults = 0, list(signed.faults)
+        for _, fault in self._chains(options["run"], signed):
             walked += 1
-            if fault is not None:
-                faults += 1
-                self.stdout.write(self.style.ERROR(str(fault)))
-        told = f"{walked} chain{'s' if walked != 1 else ''} walked, {faults} with a fault."
+            faults += [fault] if fault is not None else []
+        for each in faults:
+            self.stdout.write(self.style.ERROR(str(each)))
+        for sentence in signed.restores:
+            self.stdout.write(self.style.WARNING(sentence))
+        newest = f"{signed.newest} of {signed.newest.at:%Y-%m-%d %H:%M:%S} UTC" if signed.newest else "no checkpoint"
+        told = f"{walked} chain{'s' if walked != 1 else ''} walked up to {newest}, {len(faults)} fault"
+        told += "." if len(faults) == 1 else "s."
         if faults:
             raise CommandError(told, returncode=1)
         self.stdout.write(self.style.SUCCESS(told))
 
-    def _chains(self, run: str | None) -> Iterator[tuple[str, Fault | None]]:
+    def _checkpoints(self) -> Checkpoints:
+        try:
+            return verify.checkpoints()
+        except signing.KeyUnusable as error:
+            self.stderr.write(self.style.WARNING(f"Checkpoints are not checked: {error}"))
+            return Checkpoints()
+
+    def _chains(self, run: str | None, signed: Checkpoints) -> Iterator[tuple[str, Fault | None]]:
         if run is None:
-            return verify.all_chains()
+            return verify.all_chains(signed.listed)
         name = _chain_name(run)
-        fault = verify.chain(name)
+        fault = verify.chain(name, signed.listed.get(name, ()))
         if fault is None and not Event.objects.filter(chain=name).exists():
             raise CommandError(f"There is no chain {name}.")
         return iter([(name, fault)])

@@ -1,0 +1,32 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from orchestrator_site.core import checkpoints, second_place, signing
+
+
+class Command(BaseCommand):
+    help = (
+        "Sign where every chain stands that has moved since the last checkpoint, now, and copy it to the second place."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            made = checkpoints.make()
+            ahead = second_place.copy()
+        except signing.KeyUnusable as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"The second place (BATON_CHECKPOINT_DIR) cannot be written: {error}") from error
+        if ahead is not None:
+            raise CommandError(
+                f"The second place holds checkpoint {ahead.number}, which this database does not know: it is older "
+                "than it was. If it was restored from a backup, run `manage.py mark_restored`."
+            )
+        last = made or checkpoints.newest()
+        if made is not None:
+            self.stdout.write(self.style.SUCCESS(f"{made} made, of {made.at:%Y-%m-%d %H:%M:%S} UTC."))
+        elif last is not None:
+            self.stdout.write(f"Nothing has moved since {last}, of {last.at:%Y-%m-%d %H:%M:%S} UTC.")
+        else:
+            self.stdout.write("There is nothing to sign yet.")
