@@ -11,7 +11,7 @@ READY := .venv/.installed
 PRODUCTION = BATON_DEBUG=0 BATON_PUBLIC_URL=https://baton.example.com SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(64))") \
 	BATON_CHECKPOINT_KEY_FILE=$(or $(BATON_DATA_DIR),.data)/checkpoint_key.pem
 
-.PHONY: up demo test check format browser crash chaos clean
+.PHONY: up demo test check format browser crash chaos bench clean
 
 up: $(READY)
 	$(BIN)/python manage.py up $(ARGS)
@@ -31,6 +31,10 @@ crash: $(READY)
 # Random faults, an outside ledger that judges, and controls that have to be caught: docs/chaos.md.
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# Beside its peers, in one run on one machine: benchmarks/README.md.
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

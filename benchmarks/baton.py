@@ -7,106 +7,65 @@ Printed per step (one model call, with the tool call that follows it): steps/s, 
 """
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 from statistics import median
 
 from benchmarks import installation, sampling
-from benchmarks.measure import Cost, Meter, spread
-from benchmarks.platform import Model, Servers, Workers, wait_for
+from benchmarks.measure import Cost, spread
+from benchmarks.platform import LONGEST_SECONDS, Model, Servers, Workers, wait_for
+from benchmarks.rounds import Round, Track
+from benchmarks.systems import Host
 from benchmarks.work import EFFECT, READ, Work
 
-LONGEST_SECONDS = 600
 BUDGET_USD = Decimal(100)  # a cap of its own on every run: budgets are reserved and settled as in real work
 
 
-@dataclass(frozen=True)
-class Round:
-    """One measured pass: what accepting the runs cost, and what carrying them to their end did."""
+class Baton:
+    """A production installation. `installation.enter` comes first, once in a process."""
 
-    work: Work
-    accepting: Cost
-    carrying: Cost
-    most_under_way: int
+    name = "Baton"
+
+    def __init__(self, servers: Servers, host: Host, budget_usd: Decimal | None = BUDGET_USD) -> None:
+        self.budget_usd = budget_usd
+        self._workers = Workers(servers, count=host.processes, threads=host.each)
 
     @property
-    def steps_per_second(self) -> float:
-        return self.work.steps / self.carrying.seconds
+    def pids(self) -> Sequence[int]:
+        return self._workers.pids
 
+    def prepare(self, work: Work) -> None:
+        installation.submit(work, budget_usd=self.budget_usd)
 
-class Baton:
-    """A production installation on given servers. `enter` it once in a process."""
-
-    def __init__(self, servers: Servers, model: Model, workers: Workers) -> None:
-        self.model, self.workers = model, workers
-        postgres, redis = servers.children["postgres"].pid, servers.children["redis"].pid
-        self.meter = Meter(servers.postgres_host, {"workers": workers.pids, "postgres": [postgres], "redis": [redis]})
-
-    def do(
-        self, work: Work, *, budget_usd: Decimal | None = BUDGET_USD, sampler: sampling.Sampler | None = None
-    ) -> Round:
-        self.model.counts()
-        self.meter.checkpoint()
-        with self.workers.held():
-            before = self.meter.read()
-            installation.submit(work, budget_usd=budget_usd)
-            start = self.meter.read()
-        with sampler.of(self.workers.pids[0]) if sampler else _nothing():
-            wait_for(lambda: not installation.open_runs(), seconds=LONGEST_SECONDS)
-            end = self.meter.read()
-        counted = self.model.counts()
-        self._check(work, counted["calls"])
-        costs = self.meter.cost(before, start), self.meter.cost(start, end)
-        return Round(work, *costs, counted["most_under_way"])
-
-    def idle(self, seconds: float) -> Cost:
-        """What the workers cost while there is nothing to do."""
-        import time
-
-        start = self.meter.read()
-        time.sleep(seconds)
-        return self.meter.cost(start, self.meter.read())
+    def carry(self, work: Work) -> None:
+        wait_for(lambda: not installation.open_runs(), seconds=LONGEST_SECONDS)
+        if failed := installation.failed_runs():
+            raise SystemExit(f"Not all runs succeeded: {failed}")
 
     def stop(self) -> None:
-        self.meter.close()
-        self.workers.stop()
-
-    def _check(self, work: Work, calls: int) -> None:
-        """A fast wrong answer is no answer."""
-        if wrong := installation.failed_runs():
-            raise SystemExit(f"Not all runs succeeded: {wrong}")
-        if calls != work.steps:
-            raise SystemExit(f"{work.steps} model calls were due, the model server saw {calls}.")
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+        self._workers.stop()
 
 
 def report(rounds: list[Round], idle: Cost) -> str:
     """The figures of some rounds of the same work, per step, as lines to read."""
-    steps = rounds[0].work.steps
+    work = rounds[0].work
     idle_commits = idle.commits / idle.seconds
-
-    def per_step(figure) -> str:
-        return spread([figure(each) / steps for each in rounds])
-
     lines = [f"steps/s            {spread([each.steps_per_second for each in rounds])}"]
-    lines.append(f"CPU ms/step        {per_step(lambda r: 1000 * sum(r.carrying.cpu_seconds.values()))}")
-    kinds = rounds[0].carrying.cpu_seconds
-    lines += [f"  {kind:<16} {per_step(lambda r, kind=kind: 1000 * r.carrying.cpu_seconds[kind])}" for kind in kinds]
-    lines.append(f"WAL bytes/step     {per_step(lambda r: r.carrying.wal_bytes - r.carrying.full_page_bytes)}")
-    lines.append(f"  full-page images {per_step(lambda r: r.carrying.full_page_bytes)}")
-    lines.append(f"commits/step       {per_step(lambda r: r.carrying.commits - idle_commits * r.carrying.seconds)}")
+    lines.append(f"CPU ms/step        {spread([each.cpu_milliseconds for each in rounds])}")
+    for kind in rounds[0].carrying.cpu_seconds:
+        used = [1000 * each.carrying.cpu_seconds[kind] / work.steps for each in rounds]
+        lines.append(f"  {kind:<16} {spread(used)}")
+    lines.append(f"WAL bytes/step     {spread([each.wal_bytes for each in rounds])}")
+    images = [each.carrying.full_page_bytes / work.steps for each in rounds]
+    lines.append(f"  full-page images {spread(images)} beside")
+    commits = [each.commits - idle_commits * each.carrying.seconds / work.steps for each in rounds]
+    lines.append(f"commits/step       {spread(commits)}")
     lines.append(f"at the model       {max(each.most_under_way for each in rounds)} calls at once, at most")
-    runs = rounds[0].work.runs
-    accept = [1000 * each.accepting.cpu_seconds["postgres"] / runs for each in rounds]
-    lines.append(f"accepting one run  {1000 * median(r.accepting.seconds for r in rounds) / runs:.3g} ms, ")
-    lines[-1] += f"of it {spread(accept)} ms CPU in PostgreSQL"
-    lines.append(f"idle               {idle_commits:.3g} commits/s, {_cpu_percent(idle):.2g} % of a core")
+    accepted = 1000 * median(each.preparing.seconds for each in rounds) / work.runs
+    in_database = [1000 * each.preparing.cpu_seconds["postgres"] / work.runs for each in rounds]
+    lines.append(f"accepting a run    {accepted:.3g} ms, of it {spread(in_database)} ms CPU in PostgreSQL")
+    percent = 100 * sum(idle.cpu_seconds.values()) / idle.seconds
+    lines.append(f"idle               {idle_commits:.3g} commits/s, {percent:.2g} % of a core")
     return "\n".join(lines)
 
 
@@ -115,8 +74,28 @@ def wal_table(cost: Cost, steps: int) -> str:
     return "\n".join(f"  {size / steps:8.0f} B/step  {kind}" for kind, size in rows)
 
 
-def _cpu_percent(cost: Cost) -> float:
-    return 100 * sum(cost.cpu_seconds.values()) / cost.seconds
+def run(options: argparse.Namespace, servers: Servers, model: Model) -> None:
+    work = Work(options.runs, options.k, options.payload, READ if options.effect == "pure" else EFFECT)
+    track = Track(servers, model)
+    host = Host(options.workers, options.in_flight)
+    baton = Baton(servers, host, None if options.no_budget else BUDGET_USD)
+    track.enter(baton)
+    try:
+        track.run(baton, Work(2 * options.in_flight, min(4, options.k), options.payload, work.tool))
+        rounds = [track.run(baton, work) for _ in range(options.rounds)]
+        print(f"\n{work}, {host}, {options.rounds} rounds")
+        print(report(rounds, track.idle(baton, 3)))
+        if options.wal:
+            print(wal_table(rounds[-1].carrying, work.steps))
+        if options.statements:
+            with sampling.statements(servers.database("baton"), work.steps):
+                track.run(baton, work)
+        if options.profile:
+            sampler = sampling.Sampler(servers.folder / "profile.txt")
+            track.run(baton, work, sampler)
+            print(sampler.table())
+    finally:
+        track.leave(baton)
 
 
 def main() -> None:
@@ -134,29 +113,10 @@ def main() -> None:
     parser.add_argument("--statements", action="store_true", help="one more round with statements counted")
     parser.add_argument("--wal", action="store_true", help="show which records the WAL is made of")
     options = parser.parse_args()
-    work = Work(options.runs, options.k, options.payload, READ if options.effect == "pure" else EFFECT)
-    budget = None if options.no_budget else BUDGET_USD
     with Servers.in_new_folder(statements=options.statements) as servers:
         model = servers.start_model(options.latency)
         installation.enter(servers, model)
-        threads = options.in_flight // options.workers
-        baton = Baton(servers, model, Workers(servers, count=options.workers, threads=threads))
-        try:
-            baton.do(Work(2 * options.in_flight, min(4, options.k), options.payload, work.tool), budget_usd=budget)
-            rounds = [baton.do(work, budget_usd=budget) for _ in range(options.rounds)]
-            print(f"\n{work} in flight {options.in_flight} on {options.workers} workers, {options.rounds} rounds")
-            print(report(rounds, baton.idle(3)))
-            if options.wal:
-                print(wal_table(rounds[-1].carrying, work.steps))
-            if options.statements:
-                with sampling.statements(servers.database("baton"), work.steps):
-                    baton.do(work, budget_usd=budget)
-            if options.profile:
-                sampler = sampling.Sampler(servers.folder / "profile.txt")
-                baton.do(work, budget_usd=budget, sampler=sampler)
-                print(sampler.table())
-        finally:
-            baton.stop()
+        run(options, servers, model)
 
 
 if __name__ == "__main__":

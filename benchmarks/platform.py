@@ -11,12 +11,11 @@ Everything is a child of this process, lives in one temporary folder and is gone
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from orchestrator_site.services.folder import DataFolder
 from orchestrator_site.services.places import made, redis_socket, socket_folder
 from orchestrator_site.services.postgres import create_database, postgres
 from orchestrator_site.services.redis import redis
+
+LONGEST_SECONDS = 900  # for one piece of work
 
 # Keeps what was written readable for the measuring of it; changes nothing of what is written.
 KEEP_WAL = {"wal_keep_size": "8GB"}
@@ -118,7 +119,7 @@ class Model:
 
 
 class Workers:
-    """Worker processes of the platform, which can be held still while work is piled up for them."""
+    """Worker processes of the platform."""
 
     def __init__(self, servers: Servers, *, count: int, threads: int, env: Mapping[str, str] | None = None) -> None:
         own = {"BATON_WORKER_THREADS": str(threads), **(env or {})}
@@ -132,27 +133,14 @@ class Workers:
     def pids(self) -> list[int]:
         return [child.pid for child in self.children]
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Stopped by the kernel from the start of the block to its end."""
-        self._send(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._send(signal.SIGCONT)
-
     def stop(self) -> None:
         for child in self.children:
             child.ask_to_stop()
         for child in self.children:
             child.wait_stopped(child.stop_seconds)
 
-    def _send(self, signum: signal.Signals) -> None:
-        for child in self.children:
-            child.send(signum)
 
-
-def wait_for(question, *, seconds: float, pause_seconds: float = 0.05) -> None:
+def wait_for(question: Callable[[], object], *, seconds: float, pause_seconds: float = 0.05) -> None:
     """Until the question is answered with something true; raises TimeoutError."""
     ends_at = time.monotonic() + seconds
     while not question():
