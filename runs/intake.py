@@ -12,6 +12,7 @@ from orchestrator_site.core import canonical, events
 from runs import budgets, orchestration, states
 from runs.errors import BadRequest, NotPossible
 from runs.models import Account, Conversation, Run, ToolCall
+from runs.models.runs import RETRY_OF
 from runs.values import UNSTORABLE
 
 INPUT_LIMIT = 100_000
@@ -69,15 +70,28 @@ def start(
 
 
 def retry(run: Run, by: User, *, source: str) -> Run:
-    """The same request once more, as a new run. Raises NotPossible while it is at work, or when it had effects."""
-    if not run.is_final:
-        raise NotPossible("The run is not finished; cancel it first.")
-    if ToolCall.objects.with_effect_in(run.pk).exists():
-        raise NotPossible("The run had effects that a second one would repeat; start a new one that says what is left.")
+    """The same request once more, as a new run, in the conversation where that is one's own.
+
+    Raises NotPossible while it is at work, or when it had effects; BadRequest as `start` does.
+    """
+    if objection := why_no_retry(run):
+        raise NotPossible(objection)
     slug = run.agent.slug if run.agent else None
     budget_usd = Account.objects.filter(run=run).values_list("cap_usd", flat=True).first()
-    metadata = run.metadata | {"retry_of": str(run.pk)}
-    return start(by, run.input, source=source, agent=slug, metadata=metadata, budget_usd=budget_usd)
+    metadata = run.metadata | {RETRY_OF: str(run.pk)}
+    conversation = run.conversation_id if run.owner_id == by.pk else None
+    return start(
+        by, run.input, source=source, agent=slug, conversation=conversation, metadata=metadata, budget_usd=budget_usd
+    )
+
+
+def why_no_retry(run: Run) -> str | None:
+    """A sentence with the way out; None when the run may be tried again."""
+    if not run.is_final:
+        return "The run is not finished; cancel it first."
+    if ToolCall.objects.with_effect_in(run.pk).exists():
+        return "The run had effects that a second one would repeat; start a new one that says what is left."
+    return None
 
 
 def _agent(slug: str | None, faults: dict[str, str]) -> Agent | None:

@@ -35,7 +35,7 @@ STOP_WORDS = {
     StopReason.LOOP_DETECTED: "It was stopped: the same call brought the same result three times.",
     StopReason.REFUSED: "It stopped because it was refused.",
     StopReason.REJECTED: "A person said no, and that ended it.",
-    StopReason.MODEL_FAILED: "No model answered.",
+    StopReason.MODEL_FAILED: "It stopped because no model could go on with it.",
     StopReason.CONTRACT_VIOLATED: "The result did not have the form that was agreed.",
     StopReason.QUARANTINED: "It was set aside: worker after worker failed on it.",
     StopReason.CANCELLED: "It was cancelled.",

@@ -9,6 +9,7 @@ urlpatterns = [
     path("runs/start/", views.start, name="start"),
     path("runs/<uuid:run_id>/", views.page, name="page"),
     path("runs/<uuid:run_id>/cancel/", views.cancel, name="cancel"),
+    path("runs/<uuid:run_id>/retry/", views.retry, name="retry"),
     path("runs/<uuid:run_id>/events/", views.event_log, name="events"),
     path("runs/<uuid:run_id>/artifacts/<uuid:artifact_id>/", views.artifact, name="artifact"),
     path("uncertain/", views.uncertain_calls, name="uncertain"),

@@ -120,10 +120,16 @@ def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
         "page": presentation.run_page(run, request.user),
         "run": run,
         "may_cancel": access.may_cancel(request.user) and not run.is_final,
+        "no_retry": intake.why_no_retry(run) if _offers_retry(request, run) else None,
+        "may_retry": _offers_retry(request, run),
         "may_follow": run.owner_id == request.user.pk and run.is_final and access.may_start(request.user),
         "content": "runs/_run.html",
     }
     return render(request, "part.html" if "part" in request.GET else "runs/page.html", context)
+
+
+def _offers_retry(request: HttpRequest, run: Run) -> bool:
+    return run.is_final and run.status != states.SUCCEEDED and access.may_start(request.user)
 
 
 @require_GET
@@ -171,6 +177,24 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
         messages.info(request, str(error))
     else:
         messages.success(request, "Cancelled: what had not started was taken back.")
+    return redirect("runs:page", run.pk)
+
+
+@require_POST
+@signed_in
+def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """The same request as a new run of whoever posts."""
+    run = _visible(request, run_id, "agent")
+    if not access.may_start(request.user):
+        raise PermissionDenied("You do not have the permission to start runs.")
+    try:
+        again = intake.retry(run, request.user, source="web")  # type: ignore[arg-type]
+    except NotPossible as error:
+        messages.error(request, str(error))
+    except BadRequest as error:
+        messages.error(request, " ".join(error.faults.values()))
+    else:
+        return redirect("runs:page", again.pk)
     return redirect("runs:page", run.pk)
 
 

@@ -96,7 +96,7 @@ def failed_tries(dispatch: Dispatch, steps: Sequence[Step]) -> list[Step]:
 def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failure: ModelFailure) -> Outcome:
     """Keep why a call failed and what it is counted at, and wait where that helps. The caller holds the dispatch."""
     spent, is_estimate = owed(model, step.reserved_usd, failure)
-    failed = failed_tries(dispatch, list(dispatch.steps.order_by("number")))
+    failed = failed_tries(dispatch, list(dispatch.steps.defer("reply").order_by("number")))
     tries = 1 + sum(each.model == step.model for each in failed)
     lifecycle.move_step(
         log,

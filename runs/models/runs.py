@@ -14,6 +14,9 @@ from runs import states
 # Whoever holds it sees every run; one's own are seen without it.
 MAY_VIEW = "runs.view_run"
 
+# The key in a run's metadata that names the run it tries again.
+RETRY_OF = "retry_of"
+
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 9}
 
 

@@ -7,6 +7,7 @@ from agents.models import Agent
 from orchestrator_site.core.events import Record
 from runs import artifacts, doorbells, lifecycle, states
 from runs.models import Dispatch, Edge, Handoff, Run
+from runs.models.runs import RETRY_OF
 from runs.states import StopReason
 
 # How much of a parent's result is quoted beside its reference.
@@ -61,12 +62,13 @@ def add(
 
 
 def history(run: Run) -> list[list[str]]:
-    """The earlier [request, answer] pairs of the conversation, oldest first."""
+    """The earlier [request, answer] pairs of the conversation, oldest first; what is tried again is not among them."""
     if run.conversation_id is None:
         return []
     earlier = Run.objects.filter(conversation_id=run.conversation_id, created_at__lt=run.created_at)
     newest = earlier.exclude(output="").order_by("-created_at")[:HISTORY_RUNS]
-    return [[each.input, each.output] for each in reversed(newest)]
+    retried = run.metadata.get(RETRY_OF)
+    return [[each.input, each.output] for each in reversed(newest) if str(each.pk) != retried]
 
 
 @dataclass(frozen=True)

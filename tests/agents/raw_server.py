@@ -33,7 +33,7 @@ def message_start(**usage: int) -> bytes:
     return sse("message_start", message=message | {"usage": {"input_tokens": 7, "output_tokens": 1, **usage}})
 
 
-def message_end(stop_reason: str) -> bytes:
+def message_end(stop_reason: str | None) -> bytes:
     delta = {"stop_reason": stop_reason, "stop_sequence": None}
     return sse("message_delta", delta=delta, usage={"output_tokens": 3}) + sse("message_stop")
 

@@ -185,62 +185,6 @@ class TestLimits:
         assert run.output == "Refused: only 2 calls a turn are allowed; ask for this one again in a later turn."
 
 
-class TestHowTheModelStops:
-    @pytest.mark.parametrize(
-        ("stop_reason", "expected"),
-        [
-            ("max_tokens", StopReason.MAX_TOKENS),
-            ("model_context_window_exceeded", StopReason.MAX_TOKENS),
-            ("refusal", StopReason.REFUSED),
-            ("solar_flare", StopReason.MODEL_FAILED),
-            ("x" * 200, StopReason.MODEL_FAILED),
-        ],
-    )
-    def test_a_call_in_a_reply_that_was_cut_off_is_never_executed(self, echo, ann, stop_reason, expected):
-        run = play(ann, call(("echo", {"n": 1}), say="So far.") | {"stop_reason": stop_reason})
-
-        assert ended(run)[0] == expected
-        assert not ToolCall.objects.exists()
-        assert run.output == "So far."
-
-    @pytest.mark.parametrize("stop_reason", ["end_turn", "stop_sequence"])
-    def test_calls_without_the_word_that_they_are_whole_are_not_executed(self, echo, ann, stop_reason):
-        run = play(ann, call(("echo", {"n": 1})) | {"stop_reason": stop_reason})
-
-        assert ended(run)[0] == StopReason.MODEL_FAILED
-        assert not ToolCall.objects.exists()
-
-    def test_tools_announced_and_none_named(self, echo, ann):
-        run = play(ann, text("Look:") | {"stop_reason": "tool_use"})
-
-        assert ended(run)[0] == StopReason.MODEL_FAILED
-
-    def test_a_real_cut_at_the_output_limit(self, model, ann):
-        agent(limits={"tokens_per_call": 20})
-
-        run = play(ann, text("word " * 200))
-
-        assert ended(run)[0] == StopReason.MAX_TOKENS
-        assert run.output.startswith("word")
-
-    def test_a_paused_turn_goes_back_as_it_is(self, model, ann):
-        agent()
-
-        run = play(ann, text("Searching.") | {"stop_reason": "pause_turn"}, text("Found."))
-
-        assert run.output == "Found."
-        last = model.requests()[-1]["messages"]
-        assert [message["role"] for message in last] == ["user", "assistant"]
-
-    def test_two_calls_with_one_id_end_it(self, echo, ann):
-        twice = {"blocks": [block("echo", {}), block("echo", {"n": 1})], "stop_reason": "tool_use"}
-
-        run = play(ann, twice)
-
-        assert ended(run) == (StopReason.MODEL_FAILED, "The model gave two tool calls the same id.")
-        assert not ToolCall.objects.exists()
-
-
 class TestWrongCalls:
     """What is wrong with a call is a sentence that the model reads, and the run goes on."""
 
