@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -154,8 +154,16 @@ def readable(text: str) -> Any:
 # -- the tree ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class StepView:
+    """A step; `tries` is how often in a row its model failed in the same words, of which this was the last time."""
+
     step: Step
     calls: list[CallView]
+    tries: int = 1
+    earlier_usd: Decimal = Decimal(0)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        return self.earlier_usd + self.step.cost_usd
 
     @property
     def text(self) -> str:
@@ -338,7 +346,19 @@ def _nodes(run: Run, cards: Mapping[Any, Card]) -> tuple[list[Node], int]:
     for card in cards.values():
         if card.request.call_id is None and card.request.kind != "handoff":
             apart[card.request.dispatch_id].append(card)
-    return [Node(each, by_dispatch[each.pk], apart[each.pk]) for each in dispatches], hidden
+    return [Node(each, _folded(by_dispatch[each.pk]), apart[each.pk]) for each in dispatches], hidden
+
+
+def _folded(steps: Iterable[StepView]) -> list[StepView]:
+    """Tries that failed in the same words, one after another, as one."""
+    folded: list[StepView] = []
+    for view in steps:
+        step, before = view.step, folded[-1] if folded else None
+        if before and step.error and (before.step.model, before.step.error) == (step.model, step.error):
+            folded.pop()
+            view = replace(view, tries=before.tries + 1, earlier_usd=before.cost_usd)
+        folded.append(view)
+    return folded
 
 
 def _calls(rows: Any, cards: Mapping[Any, Card]) -> list[CallView]:

@@ -130,12 +130,15 @@ def owed(model: ModelSpec, reserved_usd: Decimal, failure: ModelFailure) -> tupl
 def _retry_at(now: dt.datetime, failure: ModelFailure, tries: int) -> dt.datetime | None:
     if failure.kind != FailureKind.RETRY:
         return None
+    return now + dt.timedelta(seconds=pause_seconds(failure, tries))
+
+
+def pause_seconds(failure: ModelFailure, tries: int) -> float:
+    """Before its model is asked again; `tries` counts this one. Never less than the server said."""
     if failure.retry_after_seconds:
         asked_for = min(failure.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
-        seconds = asked_for + random.uniform(0, min(asked_for * LATER_BY, LONGEST_BACKOFF_SECONDS))
-    else:
-        seconds = min(2**tries, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
-    return now + dt.timedelta(seconds=seconds)
+        return asked_for + random.uniform(0, min(asked_for * LATER_BY, LONGEST_BACKOFF_SECONDS))
+    return min(2**tries, LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1)
 
 
 def _after(log: Record, dispatch: Dispatch, failed: Sequence[Step], failure: ModelFailure) -> Outcome:

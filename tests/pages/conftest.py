@@ -9,7 +9,7 @@ from approvals.models import ApprovalRequest
 from runs.models import Run
 from tests.model_fixtures import ScriptedModel
 from tests.runs import callables, cast  # noqa: F401  (registers the callables)
-from tests.runs.cast import agent, call, carry_all, request_of, script, start, text, tool
+from tests.runs.cast import agent, call, carry_all, request_of, script, start, text, tool, until_a_person_is_asked
 from tools import callables as registered
 from tools.values import CallContext, Effect, Risk
 
@@ -98,3 +98,14 @@ def asks_to_pay_back(owner: User, **changes: Any) -> Run:
 @pytest.fixture
 def asked(desk: None, app: User) -> ApprovalRequest:
     return request_of(asks_to_pay_back(app))
+
+
+@pytest.fixture
+def unanswered(model: ScriptedModel, app: User) -> ApprovalRequest:
+    """No model answers, and a person is asked whether to try again."""
+    cast.model(model.url, "spare")
+    agent("worker", title="Order desk", models=("scripted", "spare"))
+    busy = {"status": 529, "message": "Overloaded: all of our servers are at their limit.", "model": "scripted"}
+    gone = {"status": 404, "message": "model: claude-spare-1", "model": "spare"}
+    run = start(app, script(text("Here now.") | {"faults": [busy, gone]}))
+    return request_of(until_a_person_is_asked(carry_all(run)))

@@ -213,6 +213,26 @@ def test_a_budget_can_be_raised_by_another_amount(at, model, app, alice):
     assert run.account.cap_usd > 0.75
 
 
+def test_when_no_model_answers_a_person_reads_what_each_said_and_tries_again(at, unanswered, alice):
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+    post(at(alice), unanswered, "approved")
+    unanswered.refresh_from_db()
+
+    for said in ("No model answers worker. Try again now?", "Overloaded: all of our servers", "scripted", "10 tries"):
+        assert said in html
+    assert ("model: claude-spare-1" in html, "1 try<" in html) == (True, True)
+    assert unanswered.status == states.APPROVED
+    assert run_of(unanswered).status == run_states.WORKING
+
+
+def test_giving_up_on_the_models_takes_a_reason_and_ends_the_run(at, unanswered, alice):
+    post(at(alice), unanswered, "rejected", reason="The provider is down all night.")
+
+    ended = run_of(unanswered)
+    assert (ended.status, ended.stop_reason) == (run_states.FAILED, "model_failed")
+    assert "The provider is down all night." in ended.output
+
+
 def test_a_router_that_stays_unsure_lets_a_person_choose(at, model, olga):
     agent("orders")
     agent("triage", "ask_human", kind=AgentKind.ROUTER)

@@ -201,6 +201,51 @@ def test_who_may_not_cancel_is_not_offered_it(at, asked, alice):
     assert Run.objects.get(pk=asked.run_id).status == states.WAITING
 
 
+def test_a_run_whose_key_was_refused_is_tried_again_from_its_page(at, model, olga):
+    agent("worker")
+    failed = carry_all(start(olga, script(text("Here now.") | {"status": 401, "times": 1})))
+
+    html = page_of(at(olga), failed)
+    response = at(olga).post(reverse("runs:retry", args=[failed.pk]))
+    again = carry_all(Run.objects.exclude(pk=failed.pk).get())
+
+    assert "It stopped because no model could go on with it." in html
+    assert "put a valid one there" in html
+    assert "Try it again as a new run" in html
+    assert response.url == reverse("runs:page", args=[again.pk])
+    assert (again.output, again.source, again.owner) == ("Here now.", "web", olga)
+
+
+def test_tries_that_failed_in_the_same_words_are_shown_as_one(at, unanswered, olga):
+    run = Run.objects.get(pk=unanswered.run_id)
+
+    html = page_of(at(olga), run)
+
+    assert html.count('class="step step-failed"') == 3
+    assert ("scripted · 4 tries" in html, "scripted · 6 tries" in html) == (True, True)
+
+
+def test_a_run_with_effects_is_not_tried_again_and_says_why(at, asked, alice, olga):
+    decide(asked, alice)
+    carry_all(run := Run.objects.get(pk=asked.run_id))
+    Run.objects.filter(pk=run.pk).update(status=states.FAILED, stop_reason=StopReason.MODEL_FAILED)
+
+    html = page_of(at(olga), run)
+    at(olga).post(reverse("runs:retry", args=[run.pk]))
+
+    assert "Try it again as a new run" not in html
+    assert "start a new one that says what is left" in html
+    assert Run.objects.count() == 1
+
+
+def test_who_may_not_start_runs_may_not_try_one_again(at, asked, alice, olga):
+    at(olga).post(reverse("runs:cancel", args=[asked.run_id]))
+
+    assert "Try it again" not in page_of(at(alice), Run.objects.get(pk=asked.run_id))
+    assert at(alice).post(reverse("runs:retry", args=[asked.run_id])).status_code == 403
+    assert at(olga).get(reverse("runs:retry", args=[asked.run_id])).status_code == 405
+
+
 # -- finding
 def test_the_list_filters_by_status_agent_and_owner(at, asked, app, olga):
     agent("greeter")

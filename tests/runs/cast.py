@@ -20,8 +20,8 @@ from agents.values import GrantSpec, Limits, ManifestSpec
 from approvals import decisions
 from approvals.models import MAY_DECIDE, SESSION, ApprovalRequest
 from orchestrator_site.core import canonical, events
-from runs import carrier, intake, leases
-from runs.models import Dispatch, Run, ToolCall
+from runs import carrier, intake, leases, reconcile, states
+from runs.models import Dispatch, Run, Step, ToolCall
 from runs.values import Lease
 from tests.runs.callables import ledger
 from tools import registry
@@ -134,6 +134,27 @@ def carry_all(run: Run) -> Run:
     while ready := Dispatch.objects.forgotten().filter(run=run).order_by("number").first():
         assert carrier.carry(ready.pk)
     run.refresh_from_db()
+    return run
+
+
+def due_now(run: Run) -> None:
+    """The moment that the run waits for has come."""
+    Step.objects.filter(dispatch__run=run).update(retry_at=Now())
+    Dispatch.objects.filter(run=run, status=states.WAITING).update(due_at=Now())
+
+
+def go_on(run: Run) -> Run:
+    """The moment has come, the reconciler queues it, and it is carried."""
+    due_now(run)
+    reconcile.wake_due()
+    return carry_all(run)
+
+
+def until_a_person_is_asked(run: Run) -> Run:
+    """Every moment it waits for has come, up to a question."""
+    while not ApprovalRequest.objects.open().filter(run_id=run.pk).exists():
+        assert not run.is_final, run.output
+        run = go_on(run)
     return run
 
 

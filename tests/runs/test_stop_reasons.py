@@ -14,7 +14,7 @@ from runs.states import StopReason
 from tests.agents.raw_server import STREAM_HEAD, answering, block, message_end, message_start
 from tests.runs import cast
 from tests.runs.cast import agent, call, carry_all, only_call, script, start, text, tool
-from tools.values import Effect
+from tools.values import Effect, Risk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,7 +123,7 @@ class TestWithCalls:
     @pytest.mark.parametrize("arguments", ['{"amount": 12', '{"amount": 12}', ""], ids=["half", "whole", "none"])
     def test_a_call_that_the_output_limit_cut_is_never_executed(self, model, ann, ledger, arguments):
         """The SDK completes broken JSON as it goes: half an amount would look like a whole one."""
-        cast.http_tool("pay", "/keyed", Effect.KEYED, "low")
+        cast.http_tool("pay", "/keyed", Effect.KEYED, Risk.LOW)
         agent("worker", "pay")
         opening = {"type": "tool_use", "id": "toolu_1", "name": "pay", "input": {}}
         half = block(0, opening, {"type": "input_json_delta", "partial_json": arguments})
@@ -239,7 +239,7 @@ class TestOddCalls:
         run = play(ann, turn, text("Done."))
 
         assert run.output == "Done."
-        assert strange in json.loads(Step.objects.order_by("number").first().reply)
+        assert strange in json.loads(Step.objects.get(number=1).reply)
         assistant = model.requests()[-1]["messages"][1]
         assert assistant["content"][0] == strange
 
