@@ -6,6 +6,7 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        from orchestrator_site.core import roles
+        from orchestrator_site.core import pool, roles
 
+        pool.try_steadily()
         roles.connect()
