@@ -1,6 +1,7 @@
 """The judge of the crash tests: an outside world that counts what really happened, in a process nobody kills.
 
-POST /effects {key, arguments}   makes an effect (once a key when they say `dedupe`), replies after `hold_seconds`
+POST /effects {key, arguments}   makes an effect (once a key when they say `dedupe`), replies after `hold_seconds`,
+                                 the first time a key is seen after `hold_first_seconds`
 GET /effects/<key>               200 with the effect, 404 without
 GET /effects                     all effects, in order: [{key, arguments, requests}]
 """
@@ -23,8 +24,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         key = self.headers.get("Idempotency-Key") or body.get("key")
         arguments = body.get("arguments", body)
+        is_known = any(effect["key"] == key for effect in _effects)
         effect = _make(key, arguments)
-        time.sleep(float(arguments.get("hold_seconds", 0)))
+        time.sleep(float(arguments.get("hold_seconds", 0 if is_known else arguments.get("hold_first_seconds", 0))))
         self._reply(200, {"made": effect["key"]})
 
     def do_GET(self) -> None:
