@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -321,6 +321,86 @@ def test_a_server_that_breaks_the_rules_is_a_value(sent_back, kind, code, sent, 
         answer = failure(llm.complete(request(url)))
 
     assert (answer.kind, answer.code, answer.sent, answer.retry_after_seconds) == (kind, code, sent, wait)
+
+
+def usage(**counts: int) -> bytes:
+    """The start of a reply whose server names its usage."""
+    return STREAM_HEAD + message_start(input_tokens=70, cache_read_input_tokens=900, **counts)
+
+
+CUT_SHORT = Usage(input_tokens=70, output_tokens=1000, cache_read_tokens=900)
+WHOLE = Usage(input_tokens=70, output_tokens=3, cache_read_tokens=900)
+BROKEN_CALL = block(
+    0, {"type": "tool_use", "id": "t", "name": "pay", "input": {}}, {"type": "input_json_delta", "partial_json": "[1]"}
+)
+LATE = sse("error", error={"type": BUSY, "message": "no"})
+# What was sent back, what the call is counted at (None: all that was reserved), and whether that is an estimate.
+COUNTED = {
+    "a reply that broke off": (usage() + TEXT, CUT_SHORT, True),
+    "an error in the middle of a reply": (usage() + TEXT + LATE, CUT_SHORT, True),
+    "an error before the reply began": (STREAM_HEAD + LATE, Usage(), True),
+    "a reply cut after its last word": (usage() + TEXT + ENDED.split(b"event: message_stop")[0], WHOLE, False),
+    "a whole reply with a broken call": (usage() + BROKEN_CALL + ENDED, WHOLE, False),
+    "a reply that names no input at its start": (STREAM_HEAD + message_start(input_tokens=0) + TEXT, None, True),
+    "counts that are no numbers": (usage(output_tokens=-1) + TEXT, None, True),
+    "counts beyond reason": (usage(cache_creation_input_tokens=2**40) + TEXT, None, True),
+    "an error of the provider's own": (http_error(500, "api_error"), Usage(), True),
+    "a time-out of the provider's own": (http_error(504, "timeout_error"), None, True),
+    "a gateway's error": (response(502, {"oops": 1}), None, True),
+    "nothing": (b"", None, True),
+}
+
+
+@pytest.mark.parametrize(("sent_back", "counted", "is_estimated"), COUNTED.values(), ids=list(COUNTED))
+def test_a_failed_call_is_counted_by_what_the_server_said_of_it(sent_back, counted, is_estimated):
+    with answering(sent_back) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert (answer.sent, answer.usage, answer.is_usage_estimated) == (True, counted, is_estimated)
+
+
+CODES = {
+    "enforced_spend_limit_reached": (429, "rate_limit_error", NEXT_ACCESS),
+    "contract_spend_limit_reached": (429, "rate_limit_error", NEXT_ACCESS),
+    "linked_organization_spend_limit_reached": (402, "billing_error", NEXT_ACCESS),
+    "organization_on_hold": (400, "invalid_request_error", NEXT_ACCESS),
+    "ramp_limit_exceeded": (429, "rate_limit_error", RETRY),
+    "cmek_key_unreachable": (503, "api_error", RETRY),
+    "a_code_nobody_has_heard_of": (429, "rate_limit_error", RETRY),
+}
+
+
+@pytest.mark.parametrize(("code", "told"), CODES.items(), ids=list(CODES))
+def test_a_code_that_names_the_cause_weighs_more_than_the_status(code, told):
+    status, kind, expected = told
+    with answering(http_error(status, kind, error_code=code)) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert (answer.kind, answer.details["error_code"]) == (expected, code)
+    assert f"(HTTP {status}, {code})" in answer.sentence
+
+
+def test_the_sdk_knows_the_codes_that_are_told_apart_here():
+    from anthropic.types.shared import error_details
+
+    known = {
+        code for name in vars(error_details) if name.endswith("ErrorDetails") for code in _codes(error_details, name)
+    }
+
+    assert known >= llm.SPENT_CODES | llm.REFUSED_CODES
+
+
+def _codes(module: Any, name: str) -> tuple[str, ...]:
+    fields = getattr(getattr(module, name), "model_fields", {})
+    return get_args(fields["error_code"].annotation) if "error_code" in fields else ()
+
+
+def test_what_a_refusal_is_about_comes_with_it(scripted_model):
+    why = {"type": "refusal", "category": "cyber", "explanation": "No."}
+
+    answer = reply(llm.complete(request(scripted_model.url, {"stop_reason": "refusal", "stop_details": why})))
+
+    assert answer.stop_details == why
 
 
 DRIPS = {

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from approvals.models import ApprovalRequest
+from approvals.models import APPROVER, ApprovalRequest
 from orchestrator_site.core import canonical, roles
 from runs.models import ToolCall
 from tests.api import cast
@@ -51,6 +51,17 @@ def test_who_may_look_and_not_decide_is_told_why(scene: Scene):
 
     assert "permission" in auditor.get(f"/approvals/{scene.approval.pk}/").json()["objection"]
     assert kind_of(decide(auditor, scene.approval, "approved"), 403) == "not-allowed-to-decide"
+
+
+def test_a_question_about_models_says_what_each_said_and_takes_a_yes_or_a_no(approver: Caller, scene: Scene):
+    said = [{"model": "small", "tries": 10, "said": "Overloaded."}]
+    trouble = cast.ask(scene.doubt.dispatch, "model", None, APPROVER, models=said, tries_from=2)
+
+    told = approver.get(f"/approvals/{trouble.pk}/").json()
+
+    assert (told["kind"], told["content"]["models"], told["verdicts"]) == ("model", said, ["approved", "rejected"])
+    assert kind_of(decide(approver, trouble, "modified", arguments={"tries_from": 9}), 422) == "invalid"
+    assert decide(approver, trouble, "approved").json()["request"]["status"] == "approved"
 
 
 def test_approved_by_token(approver: Caller, scene: Scene):

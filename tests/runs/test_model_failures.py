@@ -5,7 +5,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -203,6 +202,24 @@ def test_a_person_is_asked_anew_when_the_fresh_tries_are_used_up(model, ann, bob
 
     assert request_of(run).content["models"][0]["tries"] == failing.TRIES_IN_ALL
     assert model.count() == 2 * failing.TRIES_IN_ALL
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": status} for status in (408, 409, 429, 500, 502, 503, 504, 529)]
+    + [{fault: True} for fault in ("truncate", "reset", "garbage", "hang")],
+    ids=str,
+)
+def test_the_run_goes_on_after_it(model, ann, fault, settings):
+    settings.BATON_MODEL_TIMEOUT_SECONDS = 1 if "hang" in fault else 30
+    agent()
+
+    run = carry_all(start(ann, script(HELLO | fault | {"times": 2})))
+    assert (run.status, Dispatch.objects.get().lease_owner) == (states.WAITING, "")
+    run = go_on(go_on(run))
+
+    assert (run.status, run.output) == (states.SUCCEEDED, "Hello.")
+    assert [step.status for step in Step.objects.order_by("number")] == [states.FAILED, states.FAILED, states.ANSWERED]
 
 
 class TestTheChain:
@@ -443,7 +460,7 @@ class TestWhatNoWaitingMends:
 
 
 class TestWorkingTime:
-    def test_a_call_does_not_outlive_it(self, model, ann):
+    def test_a_call_does_not_outlive_it(self, model, ann, settings):
         agent(limits={"wall_seconds": 2})
         run = start(ann, script(HELLO | {"hang": True}))
         began = time.monotonic()

@@ -52,6 +52,7 @@ ALSO_KNOWN = {
     "tool_call_notice",
     "approval_binding_refused",
     "budget_raised",
+    "model_tries_renewed",
     "late_evidence_kept",
     "uncertain_call_decided",
     "cancel_requested",
