@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from orchestrator_site.core import outages
 from runs import doorbells, engine, leases, orchestration
 from runs.errors import LostLease
 from runs.values import Continue, Lease
@@ -25,10 +26,10 @@ def carry(dispatch_id: UUID) -> bool:
     """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
     if draining.is_set():
         return False
-    lease = leases.claim(dispatch_id)
-    if lease is None:
-        return False
+    lease = None
     try:
+        if (lease := leases.claim(dispatch_id)) is None:
+            return False
         with leases.keeper.keeping(lease):
             _carry(lease)
         orchestration.advance(lease.run_id)
@@ -37,6 +38,8 @@ def carry(dispatch_id: UUID) -> bool:
     except DatabaseError as error:
         # Whatever was not committed did not happen; the lease runs out and the reconciler calls the next worker.
         logger.warning("dispatch %s left to its lease: %s", dispatch_id, error)
+        if lease is not None and outages.is_away(error):
+            leases.keeper.drop(lease)
     finally:
         connection.close()
     return True

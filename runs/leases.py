@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # A dispatch that was claimed this often without one recorded step kills its workers, or trips over our own mistake.
 QUARANTINE_AFTER = 5
+DATABASE_AGAIN_SECONDS = 0.5
 
 
 @cache
@@ -140,12 +141,15 @@ def process_exited(name: str, pid: int) -> None:
 class Keeper:
     """Renews every lease this process holds, three times a lease, with one UPDATE.
 
-    A lease is not renewed once the deadline of the call in hand has passed: whoever hangs loses it.
+    A lease is not renewed once the deadline of the call in hand has passed: whoever hangs loses it. What a carrier had
+    to drop, because the database went away, is given up as soon as it answers.
     """
 
     def __init__(self) -> None:
         self._held: dict[UUID, Lease] = {}
+        self._dropped: list[Lease] = []
         self._lock = threading.Lock()
+        self._dropping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -160,6 +164,13 @@ class Keeper:
                 if self._held.get(lease.dispatch_id) == lease:
                     del self._held[lease.dispatch_id]
 
+    def drop(self, lease: Lease) -> None:
+        """Never blocks and never raises: the database may not answer at the moment."""
+        with self._lock:
+            self._dropped.append(lease)
+            self._ensure_running()
+        self._dropping.set()
+
     def _ensure_running(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
@@ -167,11 +178,13 @@ class Keeper:
 
     def _run(self) -> None:
         while True:
-            time.sleep(settings.BATON_LEASE_SECONDS / 3)
+            self._dropping.wait(settings.BATON_LEASE_SECONDS / 3)
             try:
                 self.renew()
+                self._give_up_dropped()
             except DatabaseError as error:
                 logger.warning("leases not renewed: %s", error)
+                time.sleep(DATABASE_AGAIN_SECONDS)
             finally:
                 connection.close()
 
@@ -196,6 +209,25 @@ class Keeper:
                 ],
             )
             return cursor.rowcount
+
+    def _give_up_dropped(self) -> None:
+        """They are free at once, and the claim does not count for quarantine: it ended no worker."""
+        self._dropping.clear()
+        with self._lock:
+            dropped, self._dropped = self._dropped, []
+        try:
+            for lease in dropped:
+                own = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, status=states.WORKING)
+                own.update(
+                    lease_until=Now(),
+                    rung_at=Now() - lease_length(),
+                    claims_without_progress=Greatest(F("claims_without_progress") - 1, 0),
+                )
+        except DatabaseError:
+            with self._lock:
+                self._dropped += dropped
+            self._dropping.set()
+            raise
 
 
 keeper = Keeper()

@@ -19,7 +19,7 @@ from approvals.errors import NotConsumable
 from orchestrator_site.core import canonical, crashpoints, events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
-from runs.engine import binding, proposing, rulings
+from runs.engine import binding, persistence, proposing, rulings
 from runs.engine.offer import Offered
 from runs.errors import LostLease
 from runs.models import Attempt, Dispatch, ToolCall
@@ -51,6 +51,8 @@ IN_DOUBT = "It was sent before, nobody can say whether it happened, and it may n
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
 _IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
+# What a lookup said, None where nobody looked.
+Looked = Found | Absent | CannotTell | None
 
 
 @dataclass(frozen=True)
@@ -256,31 +258,39 @@ def send(intent: Intent) -> ToolResult:
 
 # -- record ------------------------------------------------------------------------------------------------------
 def record(lease: Lease, results: Sequence[tuple[Intent, ToolResult]]) -> None:
-    """Under the fence; what a worker brings after it lost its lease is kept as late evidence, and nothing moves."""
+    """Under the fence; what a worker brings after it lost its lease is kept as late evidence, and nothing moves.
+
+    What is brought cannot be had again: while the database does not answer, it is held and tried again.
+    """
     lookups = [_look(intent, result) for intent, result in results]
+    persistence.until_written(lambda: _record(lease, results, lookups))
+    crashpoints.reach("after_record_commit")
+
+
+def _record(lease: Lease, results: Sequence[tuple[Intent, ToolResult]], lookups: Sequence[Looked]) -> None:
     try:
         with events.recording() as log:
             dispatch = leases.hold(lease)
-            leases.note(dispatch, hand_deadline=None)
+            leases.note(dispatch, hand_deadline=None, claims_without_progress=0)
             for (intent, result), found in zip(results, lookups, strict=True):
                 _settle(log, dispatch, intent, result, found)
             crashpoints.reach("before_record_commit")
     except LostLease:
         _keep_late_evidence(results)
         raise
-    crashpoints.reach("after_record_commit")
 
 
-def _look(intent: Intent, result: ToolResult) -> Found | Absent | CannotTell | None:
+def _look(intent: Intent, result: ToolResult) -> Looked:
     if result.error in _IN_DOUBT and result.sent and intent.spec.effect == Effect.VERIFIABLE:
         return executors.lookup(intent.spec, intent.context, intent.timeout_seconds)
     return None
 
 
-def _settle(
-    log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult, found: Found | Absent | CannotTell | None
-) -> None:
+def _settle(log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult, found: Looked) -> None:
     call = ToolCall.objects.select_for_update().get(pk=intent.call.pk)
+    if call.status != states.EXECUTING:
+        return  # an earlier try was committed, and only the word of it was lost
+    intent.attempt.status = states.SENT  # as in the row, whatever a try that was rolled back has left here
     if isinstance(found, Found):
         result = found.result
     if result.error in _IN_DOUBT and result.sent:
@@ -341,7 +351,7 @@ def recover(lease: Lease, call: ToolCall) -> None:
     """An executing call whose worker is gone: decide by its effect class. Raises LostLease."""
     attempt = call.attempts.get(status=states.SENT)
     dead = is_dead(attempt)  # asked first: what is absent may still come while its process lives
-    found: Found | Absent | CannotTell | None = None
+    found: Looked = None
     if call.effect == Effect.VERIFIABLE:
         assert call.tool_version_id is not None
         spec = registry.version_spec(call.tool_version_id)

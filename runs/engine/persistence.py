@@ -1,0 +1,26 @@
+"""A write that must not be given up because the database is away for a moment."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError, connection
+
+logger = logging.getLogger(__name__)
+
+# About a minute: after that the lease is another worker's, and what was brought would be late evidence at best.
+PAUSES_SECONDS = (0.2, 0.5, *[1.0] * 60)
+
+
+def until_written(write: Callable[[], None]) -> None:
+    """Run a transaction of its own until it is committed. It may have been, although its try failed: `write` has to
+    see that for itself. Raises what the last try raised, and at once what is no trouble of the connection.
+    """
+    for pause in PAUSES_SECONDS:
+        try:
+            return write()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("not written, and tried again: %s", error)
+            connection.close()
+            time.sleep(pause)
+    return write()
