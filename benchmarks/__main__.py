@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from benchmarks import installation, record
-from benchmarks.cases import CASES, Bench, Section
+from benchmarks.cases import CASES, PEERS, Bench, Section
 from benchmarks.platform import Servers
 from benchmarks.rounds import Track
 
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round of little work: for a first look")
     parser.add_argument("--rounds", type=int, help="default 3, quick 1")
     parser.add_argument("--runs", type=int, help="of each system in a round; default 200, quick 64")
+    parser.add_argument("--processes", type=int, default=2, help="of each system in the case `peers`; default 2")
+    parser.add_argument("--only", nargs="+", choices=PEERS, default=[], help="peers that are wanted; default all")
     parser.add_argument("--write", action="store_true", help="put the report into README.md, also of a part")
     options = parser.parse_args()
     command = " ".join(["make bench", f"ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else ""]).strip()
@@ -36,6 +38,8 @@ def main() -> None:
             rounds=options.rounds or (1 if options.quick else 3),
             runs=options.runs or (64 if options.quick else 200),
             is_quick=options.quick,
+            processes=options.processes,
+            only=frozenset(options.only),
         )
         for name in options.case:
             print(f"\n== {name}: {CASES[name].__doc__}", flush=True)

@@ -9,7 +9,6 @@ Printed per step (one model call, with the tool call that follows it): steps/s, 
 import argparse
 from collections.abc import Sequence
 from decimal import Decimal
-from statistics import median
 
 from benchmarks import installation, sampling
 from benchmarks.measure import Cost, spread
@@ -61,9 +60,10 @@ def report(rounds: list[Round], idle: Cost) -> str:
     commits = [each.commits - idle_commits * each.carrying.seconds / work.steps for each in rounds]
     lines.append(f"commits/step       {spread(commits)}")
     lines.append(f"at the model       {max(each.most_under_way for each in rounds)} calls at once, at most")
-    accepted = 1000 * median(each.preparing.seconds for each in rounds) / work.runs
-    in_database = [1000 * each.preparing.cpu_seconds["postgres"] / work.runs for each in rounds]
-    lines.append(f"accepting a run    {accepted:.3g} ms, of it {spread(in_database)} ms CPU in PostgreSQL")
+    accepting = spread([each.accepting_milliseconds for each in rounds])
+    lines.append(f"accepting a run    {accepting} ms CPU, before the clock starts")
+    strangers = [100 * each.carrying.share_of_strangers for each in rounds]
+    lines.append(f"strangers          {spread(strangers)} % of the machine's CPU went to other people's processes")
     percent = 100 * sum(idle.cpu_seconds.values()) / idle.seconds
     lines.append(f"idle               {idle_commits:.3g} commits/s, {percent:.2g} % of a core")
     return "\n".join(lines)

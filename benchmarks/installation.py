@@ -6,6 +6,7 @@ Models are imported inside the functions: Django can be set up only once the ser
 import os
 import secrets
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from benchmarks.platform import Model, Servers
@@ -31,6 +32,7 @@ def environment(servers: Servers, model: Model) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(50),
         "ANTHROPIC_API_KEY": "a key for the benchmark",
         "ANTHROPIC_BASE_URL": model.url,
+        "BATON_CHECKPOINT_KEY_FILE": str(servers.folder / "checkpoint_key.pem"),
         "BATON_CALLABLES": "benchmarks.callables",
         "BATON_DB_POOL": "1",
     }
@@ -44,10 +46,13 @@ def enter(servers: Servers, model: Model) -> None:
 
     django.setup()
     os.environ["BATON_DB_POOL"] = "1"
+    from django.conf import settings
     from django.core.management import call_command
 
+    from orchestrator_site.core import signing
     from orchestrator_site.services.bootstrap import bootstrap
 
+    signing.made(Path(str(settings.BATON_CHECKPOINT_KEY_FILE)))
     call_command("migrate", interactive=False, verbosity=0)
     bootstrap()
     _publish_agents()

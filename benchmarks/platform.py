@@ -11,6 +11,7 @@ Everything is a child of this process, lives in one temporary folder and is gone
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -51,6 +52,7 @@ class Servers:
     @classmethod
     @contextmanager
     def in_new_folder(cls, *, statements: bool = False) -> Iterator["Servers"]:
+        signal.signal(signal.SIGTERM, _end)  # asked to stop, a benchmark clears away what it started
         folder = made(Path(tempfile.gettempdir()) / f"baton-bench-{os.getpid()}")
         servers = None
         try:
@@ -100,6 +102,10 @@ class Servers:
         for name in reversed([*self.children]):
             self.children.pop(name).stop()
         self._held.release()
+
+
+def _end(signum: int, frame: object) -> None:
+    raise SystemExit(f"ended by signal {signum}")
 
 
 class Model:

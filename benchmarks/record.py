@@ -53,7 +53,7 @@ def text(head: str, sections: Iterable[Section]) -> str:
     targets = [target for section in sections for target in section.targets]
     parts = [head, "### Targets", _table(("target", "figure", ""), [_row(target) for target in targets])]
     for section in sections:
-        parts += [f"### {section.title}", _table(section.head, section.rows)]
+        parts += [f"### {section.title}", _table(section.head, section.rows), *section.remarks]
     return "\n\n".join(parts)
 
 

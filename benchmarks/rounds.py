@@ -39,6 +39,12 @@ class Round:
         return (self.carrying.wal_bytes - self.carrying.full_page_bytes) / self.work.steps
 
     @property
+    def accepting_milliseconds(self) -> float:
+        """CPU a run that accepting it took, here and in the services, before the clock started."""
+        spent = sum(self.preparing.cpu_seconds.values()) + self.preparing.beside_seconds["driver"]
+        return 1000 * spent / self.work.runs
+
+    @property
     def commits(self) -> float:
         return self.carrying.commits / self.work.steps
 
@@ -53,7 +59,9 @@ class Track:
     def enter(self, system: System) -> System:
         """Take a freshly started system in; it stands still from here on."""
         shared = {name: [self._servers.children[name].pid] for name in ("postgres", "redis")}
-        self._meters[system.name] = Meter(self._servers.postgres_host, {"app": system.pids} | shared)
+        self._meters[system.name] = Meter(
+            self._servers.postgres_host, {"app": system.pids} | shared, {"model": [self._model.child.pid]}
+        )
         send(system.pids, signal.SIGSTOP)
         return system
 

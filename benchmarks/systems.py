@@ -123,8 +123,9 @@ def _heard(process: "subprocess.Popen[str]") -> dict[str, Any] | None:
 class BareCelery:
     """The bare loop in Celery workers of threads."""
 
+    name = "Celery, bare loop"
+
     def __init__(self, servers: Servers, model: Model, host: Host) -> None:
-        self.name = "Celery, bare loop"
         self.database = servers.database("on_celery")
         broker = servers.redis_url.replace("unix://", "redis+socket://").replace("?db=0", "?virtual_host=1")
         env = {"BENCH_DATABASE": self.database, "BENCH_BROKER": broker, "ANTHROPIC_BASE_URL": model.url}
