@@ -21,6 +21,7 @@ from runs.engine.asking import BUDGET_KIND
 from runs.engine.failing import MODEL_KIND
 from runs.engine.offer import Offered, offer
 from runs.engine.proposing import TOOL_CALL_KIND
+from runs.engine.waiting import waiting_on
 from runs.models import Dispatch, Handoff, Run, ToolCall
 from runs.states import StopReason
 from tools.values import ErrorKind, NeedsApproval, Refuse, Risk
@@ -102,6 +103,11 @@ class ToolCallKind(RunKind):
 
     def on_superseded(self, old: ApprovalRequest, new: ApprovalRequest, log: Record) -> None:
         ToolCall.objects.filter(pk=_known(old.call_id)).update(request=new, **_as_frozen(self.call(old), new.content))
+        dispatch = self.dispatch(old)
+        first_open = dispatch.calls.open().order_by("step__number", "position").first()
+        if dispatch.status == states.WAITING and first_open is not None:
+            Dispatch.objects.filter(pk=dispatch.pk).update(waiting_on=waiting_on(first_open))
+            orchestration.advance_locked(log, self.run(old))
 
     def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
         match decision.verdict:

@@ -8,7 +8,7 @@ from orchestrator_site.core import events
 from runs import leases, lifecycle, states
 from runs.engine import asking, cancelling, failing, limits, proposing, settling, turn
 from runs.engine.offer import Offered, offer
-from runs.engine.waiting import wait
+from runs.engine.waiting import wait, waiting_on
 from runs.models import Dispatch, Handoff, Step, ToolCall
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome
@@ -78,15 +78,7 @@ def _wait_for_people(lease: Lease, open_calls: Sequence[ToolCall]) -> Outcome:
             or any(call.status != before.status for call, before in zip(fresh, open_calls, strict=True))
         ):
             return Continue()
-        return wait(log, dispatch, _sentence(following))
-
-
-def _sentence(call: ToolCall) -> str:
-    if call.status == states.UNCERTAIN:
-        return f"a person to say whether {call.tool} happened"
-    if call.request is not None and call.request.kind != "tool_call":
-        return f"an answer: {call.request.title}"
-    return f"a person's approval of {call.tool} ({call.risk} risk)"
+        return wait(log, dispatch, waiting_on(following))
 
 
 def _concluded(lease: Lease, view: View) -> Outcome | None:

@@ -298,7 +298,15 @@ def _settle(log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult,
         return
     ended = states.SUCCEEDED if result.ok else states.FAILED
     error = str(result.error or "")
-    lifecycle.move_attempt(log, dispatch.run_id, intent.attempt, ended, result=_kept(result.content), error_kind=error)
+    lifecycle.move_attempt(
+        log,
+        dispatch.run_id,
+        intent.attempt,
+        ended,
+        result=_kept(result.content),
+        error_kind=error,
+        nothing_sent=not result.sent,
+    )
     to = states.DONE if result.ok else states.FAILED
     lifecycle.move_call(log, dispatch.run_id, call, to, result=_kept(result.content), error_kind=error)
 

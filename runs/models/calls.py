@@ -19,7 +19,9 @@ class ToolCallQuerySet(models.QuerySet):
     def with_effect_in(self, run_id) -> "ToolCallQuerySet":
         """Calls of a run that sent something which cannot simply be repeated."""
         sent = [states.EXECUTING, states.DONE, states.FAILED, states.UNCERTAIN, states.RESOLVED]
-        return self.filter(dispatch__run_id=run_id, status__in=sent, attempts__isnull=False).exclude(effect=Effect.PURE)
+        left = Attempt.objects.filter(call=models.OuterRef("pk"), nothing_sent=False)
+        calls = self.filter(dispatch__run_id=run_id, status__in=sent).exclude(effect=Effect.PURE)
+        return calls.filter(models.Exists(left))
 
 
 class ToolCall(models.Model):
@@ -83,7 +85,8 @@ class Attempt(models.Model):
     """One send of a call, committed before anything is sent.
 
     `processes` are the identities of the processes that may carry its effect. `late_evidence` is what a worker brought
-    after it had lost its lease: kept for the person who resolves the call, never used by the machine.
+    after it had lost its lease: kept for the person who resolves the call, never used by the machine. `nothing_sent`:
+    it failed, and it is certain that nothing had left the platform.
     """
 
     call = models.ForeignKey(ToolCall, on_delete=models.PROTECT, related_name="attempts")
@@ -97,6 +100,7 @@ class Attempt(models.Model):
     status = models.CharField(max_length=10, choices=states.ATTEMPT.choices(), default=states.SENT)
     result = models.TextField(blank=True)
     error_kind = models.CharField(max_length=20, blank=True)
+    nothing_sent = models.BooleanField(default=False, db_default=False)
     late_evidence = models.TextField(blank=True)
     sent_at = models.DateTimeField(db_default=Now())
     deadline_at = models.DateTimeField()

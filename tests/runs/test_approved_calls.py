@@ -1,5 +1,6 @@
 """Gated calls: nothing happens before a person's yes, what was approved is what runs, and it runs once."""
 
+import socket
 import threading
 
 import pytest
@@ -12,10 +13,11 @@ from approvals import decisions
 from approvals.errors import AlreadyDecided, InvalidEdit, NotAllowedToDecide
 from approvals.models import ApprovalRequest, Decision
 from orchestrator_site.core import canonical
-from runs import cancellation, carrier, states
+from runs import cancellation, carrier, intake, states
 from runs.engine import effects, rulings
 from runs.models import Attempt, Dispatch, ToolCall
 from runs.states import StopReason
+from tests.agents.raw_server import answering, response
 from tests.runs import callables, cast
 from tests.runs.cast import (
     agent,
@@ -36,7 +38,7 @@ from tests.runs.cast import (
 )
 from tools import registry
 from tools.models import Tool
-from tools.values import Effect, ErrorKind, Policy, Risk
+from tools.values import Effect, ErrorKind, ExecutorKind, Policy, Risk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,6 +158,7 @@ class TestEdits:
         run = carry_all(run)
 
         successor = request_of(run)
+        assert run.waiting_on == run.dispatches.get().waiting_on == "a person's approval of pay (critical risk)"
         assert (outcome.decision, successor.risk, only_call(run).risk) == (None, Risk.CRITICAL, Risk.CRITICAL)
         assert paid(ledger, run) == []
         with pytest.raises(NotAllowedToDecide):
@@ -165,6 +168,15 @@ class TestEdits:
         run = carry_all(run)
 
         assert paid(ledger, run) == [500]
+
+    def test_what_the_run_waits_for_stays_the_first_of_its_calls(self, pay, ann, bob):
+        run = ask_to_pay(ann, 5, 6)
+        second = ToolCall.objects.get(position=1).request
+
+        decide(second, bob, "modified", edit={"amount": 500})
+        run.refresh_from_db()
+
+        assert run.waiting_on == "a person's approval of pay (high risk)"
 
     def test_one_made_under_a_newer_policy_runs(self, pay, ann, bob, ledger, monkeypatch):
         run = ask_to_pay(ann)
@@ -400,6 +412,40 @@ class TestSeveralCallsOfOneTurn:
         decide(request_of(run), bob)
 
         assert paid(ledger, carry_all(run)) == [1, 1, 2]
+
+    def noted_twice(self, owner, url):
+        """A run whose agent notes the same thing twice, by a keyed tool at this address."""
+        registry.define(
+            "note",
+            risk=Risk.LOW,
+            description="Note it.",
+            input_schema={"type": "object"},
+            executor=ExecutorKind.HTTP,
+            config={"method": "POST", "url": url, "idempotency_header": "Idempotency-Key"},
+            effect=Effect.KEYED,
+        )
+        agent("worker", "note")
+        once = call(("note", {"amount": 1}))
+        return carry_all(start(owner, script(once, once, text("{{result:2}}"))))
+
+    def test_a_call_that_never_left_is_simply_made_again(self, model, ann):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+        run = self.noted_twice(ann, nowhere)
+
+        assert run.status == states.SUCCEEDED
+        assert [each.error_kind for each in ToolCall.objects.all()] == [ErrorKind.UNREACHABLE] * 2
+        assert all(each.nothing_sent for each in Attempt.objects.all())
+        assert intake.why_no_retry(run) is None
+
+    def test_control_one_that_left_and_failed_asks(self, model, ann):
+        with answering(response(422, {"error": "out of ink"})) as url:
+            run = self.noted_twice(ann, url)
+
+        assert "this would repeat it" in request_of(run).reasons[0]
+        assert ToolCall.objects.get(status=states.FAILED).error_kind == ErrorKind.HTTP_STATUS
+        assert not Attempt.objects.get().nothing_sent
 
     def test_pure_ones_do_not_wait_for_the_approval_beside_them(self, pay, ann, ledger):
         tool("echo", "tests.echo")
