@@ -59,6 +59,7 @@ def _prepare() -> Path:
         "BATON_DATA_DIR": str(folder),
         "BATON_DB_POOL": "0",
         "BATON_DEMO": "0",
+        "BATON_LOG_LEVEL": "ERROR",
         "BATON_CALLABLES": "tests.chaos.callables",
         "SECRET_KEY": "for the nemesis only, long enough to sign with",
         "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings",

@@ -63,7 +63,7 @@ def _follow(event: Row, dispatch: str, newest: dict[str, Lease]) -> None:
     if event["type"] in CLAIMS:
         fence = newest[dispatch].fence + 1 if dispatch in newest else 1
         newest[dispatch] = Lease(fence, event["actor"].removeprefix("worker:"), seconds(event["at"]))
-    elif event["type"] in GIVEN_BACK and dispatch in newest:
+    elif event["type"] in GIVEN_BACK and dispatch in newest and newest[dispatch].until is None:
         newest[dispatch].until = seconds(event["at"])
 
 
