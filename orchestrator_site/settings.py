@@ -119,8 +119,12 @@ if BATON_DB_POOL:
 # 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.
 BATON_STATEMENT_SECONDS = env.integer("BATON_STATEMENT_SECONDS", 60)
 if BATON_STATEMENT_SECONDS:
+    _limits = f"-c statement_timeout={BATON_STATEMENT_SECONDS}s"
+    if BATON_DB_POOL:
+        # A process that stands still in the middle of a transaction loses its locks as it loses its leases.
+        _limits += f" -c idle_in_transaction_session_timeout={BATON_LEASE_SECONDS:g}s"
     _own = DATABASES["default"]["OPTIONS"].get("options", "")
-    DATABASES["default"]["OPTIONS"]["options"] = f"-c statement_timeout={BATON_STATEMENT_SECONDS}s {_own}".strip()
+    DATABASES["default"]["OPTIONS"]["options"] = f"{_limits} {_own}".strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis: doorbells and live fan-out. The client reads unix:// URLs, Celery's transport wants its own spelling of them.

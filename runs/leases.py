@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 # A dispatch that was claimed this often without one recorded step kills its workers, or trips over our own mistake.
 QUARANTINE_AFTER = 5
 DATABASE_AGAIN_SECONDS = 0.5
+# How long the supervisor waits for a row that somebody else has in hand.
+SUPERVISOR_WAITS = "200ms"
 
 
 @cache
@@ -129,11 +131,30 @@ def hand_on(lease: Lease, *, due_in_seconds: float = 0) -> None:
 
 
 def process_exited(name: str, pid: int) -> None:
-    """The supervisor saw one of its processes exit: what it held is free at once, not when its leases run out."""
+    """The supervisor saw one of its processes exit: what it held is free at once, not when its leases run out.
+
+    Waits for nobody, since the supervisor looks after all the others meanwhile: raises the database's error when a row
+    could not be had, and is asked again.
+    """
     owner = f"{socket.gethostname()}:{pid}:"
+    held = Dispatch.objects.filter(status=states.WORKING, lease_owner__startswith=owner, lease_until__gt=Now())
+    missed = None
+    for dispatch_id in list(held.order_by("pk").values_list("pk", flat=True)):
+        try:
+            _free(dispatch_id, owner)
+        except DatabaseError as error:
+            missed = error
+    if missed is not None:
+        raise missed
+
+
+def _free(dispatch_id: UUID, owner: str) -> None:
     with events.recording() as log:
-        held = Dispatch.objects.select_for_update().filter(status=states.WORKING, lease_owner__startswith=owner)
-        for dispatch in held.order_by("pk"):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [SUPERVISOR_WAITS])
+        held = Dispatch.objects.filter(pk=dispatch_id, status=states.WORKING, lease_owner__startswith=owner)
+        dispatch = held.select_for_update(of=("self",)).first()
+        if dispatch is not None:
             Dispatch.objects.filter(pk=dispatch.pk).update(lease_until=Now(), rung_at=Now() - lease_length())
             log.run(dispatch.run_id, "worker_exited", dispatch=str(dispatch.pk), worker=dispatch.lease_owner)
 

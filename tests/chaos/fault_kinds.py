@@ -5,6 +5,7 @@ what takes it back later. It returns None when there was nothing to strike at th
 """
 
 import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -113,9 +114,7 @@ def stop_worker_with_its_tools(stage: Stage, dice: Random) -> Blow | None:
         return None
     name = dice.choice(names)
     pid = stage.child(name).pid
-    processes = [psutil.Process(pid), *_processes_below(pid)]
-    _send_all(processes, SIGSTOP)
-    return Blow(name, pid, seconds=dice.uniform(0.5, 8), take_back=lambda: _send_all(processes, SIGCONT))
+    return _freeze(name, [psutil.Process(pid), *_processes_below(pid)], dice.uniform(0.5, 8))
 
 
 @kind(2)
@@ -210,10 +209,16 @@ def _stop(stage: Stage, dice: Random, *names: str, longest: float) -> Blow | Non
     if not (ready := stage.ready(*names)):
         return None
     name = dice.choice(ready)
-    child = stage.child(name)
-    process = psutil.Process(stage.signal(name, SIGSTOP))
-    seconds = dice.uniform(0.3, longest)
-    return Blow(name, child.pid, seconds=seconds, take_back=lambda: _send(process, SIGCONT))
+    return _freeze(name, [psutil.Process(stage.child(name).pid)], dice.uniform(0.3, longest))
+
+
+def _freeze(name: str, processes: list[psutil.Process], seconds: float) -> Blow:
+    """Who wakes them is a process of its own: ours may be waiting for what the frozen ones have locked."""
+    _send_all(processes, SIGSTOP)
+    pids = [str(process.pid) for process in processes]
+    command = f"sleep {seconds:.2f}; kill -CONT {' '.join(pids)}"
+    subprocess.Popen(["/bin/sh", "-c", command], stderr=subprocess.DEVNULL, start_new_session=True)
+    return Blow(name, processes[0].pid, seconds=seconds, take_back=lambda: _send_all(processes, SIGCONT))
 
 
 def _processes_below(pid: int) -> list[psutil.Process]:
