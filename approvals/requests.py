@@ -87,6 +87,33 @@ def supersede(log: Record, requests: ApprovalRequestQuerySet, *, why: str) -> li
     return taken
 
 
+def ask_again(log: Record, old: ApprovalRequest, *, why: str) -> ApprovalRequest:
+    """Supersede an open request by the same one with a reason more, in the caller's transaction, which holds it.
+
+    The next person is given as long as the first was. The caller points what the request is about at the new one.
+    """
+    closing.close(log, old, states.SUPERSEDED, event="approval_superseded", via=SYSTEM, reason=why)
+    return ask(
+        log,
+        kind=old.kind,
+        run_id=old.run_id,
+        dispatch_id=old.dispatch_id,
+        call_id=old.call_id,
+        title=old.title,
+        reasoning=old.reasoning,
+        reasons=[why, *old.reasons],
+        frozen=old.content,
+        risk=Risk(old.risk),
+        policy_version=old.policy_version,
+        requester_id=old.requester_id,
+        addressed_to=old.addressed_to,
+        four_eyes=old.four_eyes,
+        not_by=old.not_by,
+        supersedes=old,
+        deadline_seconds=(old.deadline_at - old.created_at).total_seconds(),
+    )
+
+
 def consume(request_id: UUID, digest: str, attempt_id: UUID | int) -> None:
     """Use up an approval for one attempt, in the transaction that writes the attempt's intent.
 

@@ -2,7 +2,10 @@
 
 import logging
 
+from django.db import Error as DatabaseError
+
 from orchestrator_site.core import checkpoints, second_place, signing
+from runs import restored
 
 logger = logging.getLogger(__name__)
 
@@ -10,12 +13,16 @@ _said: set[str] = set()
 
 
 def keep_up() -> None:
-    """Nothing of the work waits for it: what cannot be signed or copied now is told once, and tried again."""
+    """What cannot be signed or copied now is told once, and tried again. Raises DatabaseError alone."""
     try:
-        checkpoints.make_if_due()
-        second_place.copy()
+        if restored.look() and checkpoints.make_if_due():
+            second_place.copy()
         _said.clear()
     except (signing.KeyUnusable, OSError) as error:
         if str(error) not in _said:
             _said.add(str(error))
             logger.error("the audit's checkpoints fall behind: %s", error)
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("the reconciler's keep_up failed")

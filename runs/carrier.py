@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from orchestrator_site.core import outages
-from runs import doorbells, engine, leases, orchestration
+from runs import doorbells, engine, leases, orchestration, restored
 from runs.errors import LostLease
 from runs.values import Continue, Lease
 
@@ -24,7 +24,7 @@ TRIPPED_SECONDS = 2
 
 def carry(dispatch_id: UUID) -> bool:
     """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
-    if draining.is_set():
+    if draining.is_set() or not restored.may_carry():
         return False
     lease = None
     try:

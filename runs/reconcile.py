@@ -27,8 +27,9 @@ FALLBACK_THREADS = 8
 
 def sweep(fallback: ThreadPoolExecutor | None = None) -> None:
     """Everything that is due, once. Each part stands alone: an error in one leaves the others their turn."""
+    auditing.keep_up()  # the first: a database that was restored is seen before it is worked on
     call_forgotten(fallback)
-    for part in (wake_due, sweeps.expire_due, advance_left_behind, auditing.keep_up):
+    for part in (wake_due, sweeps.expire_due, advance_left_behind):
         try:
             part()
         except Exception:

@@ -24,7 +24,8 @@ class Finding(StrEnum):
 
 def may_repeat(call: ToolCall) -> bool:
     """Whether `repeat` is offered without a person's word: every process of the old attempts was seen to be gone."""
-    return not call.dispatch.is_final and all(is_dead(attempt) for attempt in call.attempts.all())
+    attempts = call.attempts.all()  # none is known of a call that was ready when a backup was made
+    return not call.dispatch.is_final and bool(attempts) and all(is_dead(attempt) for attempt in attempts)
 
 
 def resolve(

@@ -86,6 +86,8 @@ def _why_ask(
         reasons.append("A person always confirms this tool.")
     if facts.repeats_effect:
         reasons.append("The same call already had its effect in this run; this would repeat it.")
+    if facts.restored and spec.effect != Effect.PURE:
+        reasons.append("The database was restored from a backup during this run: it may have made this call already.")
     if spec.confirmation != Confirmation.NEVER:
         if risk.at_least(policy.ask_from):
             reasons.append(f"The risk of this call is {risk}.")

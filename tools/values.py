@@ -109,13 +109,15 @@ class Policy:
 class RunFacts:
     """What the gate may know of the run; everything here is stored with the ruling.
 
-    `repeats_effect`: the same tool with the same canonical arguments already sent an effect in this run.
+    `repeats_effect`: the same tool with the same canonical arguments already sent an effect in this run. `restored`:
+    the database was restored while the run was open, so nobody knows what it did since the backup was made.
     """
 
     agent: str
     cancel_requested: bool = False
     agent_active: bool = True
     repeats_effect: bool = False
+    restored: bool = False
 
 
 @dataclass(frozen=True)

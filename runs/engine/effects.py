@@ -6,6 +6,7 @@ record()   one transaction under the fence: the attempt and its call move togeth
 recover()  after a crash: what the effect class says of an attempt whose end nobody recorded
 """
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,8 @@ def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> 
         facts = rulings.gather(dispatch, [call.tool for call in calls], without=[call.pk for call in calls])
         if facts.cancel_requested:
             return []
+        # What is ready was let through since the database was restored, or a person said that it had not happened.
+        facts = dataclasses.replace(facts, restored=False)
         intents = [
             intent
             for call in calls

@@ -21,6 +21,7 @@ class Facts:
     agent_active: bool
     cancel_requested: bool
     effects_sent: frozenset[tuple[str, str]]
+    restored: bool
 
     def of_call(self, tool: str, arguments: str) -> RunFacts:
         return RunFacts(
@@ -28,6 +29,7 @@ class Facts:
             agent_active=self.agent_active,
             cancel_requested=self.cancel_requested,
             repeats_effect=(tool, arguments) in self.effects_sent,
+            restored=self.restored,
         )
 
 
@@ -39,6 +41,7 @@ def gather(dispatch: Dispatch, tools: Iterable[str], *, without: Iterable[Any] =
         agent_active=dispatch.manifest.agent.active,
         cancel_requested=dispatch.run.cancel_requested_at is not None,
         effects_sent=frozenset(sent.values_list("tool", "arguments")),
+        restored=dispatch.run.restored_at is not None,
     )
 
 

@@ -60,7 +60,10 @@ class RunQuerySet(models.QuerySet):
 
 
 class Run(models.Model):
-    """`waiting_on` is one sentence for people: what the run waits for, while it waits."""
+    """`waiting_on` is one sentence for people: what the run waits for, while it waits.
+
+    `restored_at`: it was open when the database was restored from a backup, and may have done more than is known.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     conversation = models.ForeignKey(Conversation, null=True, on_delete=models.PROTECT, related_name="runs")
@@ -74,6 +77,7 @@ class Run(models.Model):
     output = models.TextField(blank=True)
     waiting_on = models.CharField(max_length=300, blank=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    restored_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

@@ -29,6 +29,7 @@ SCHEMA = {"type": "object", "properties": {"amount": {"type": "number"}}, "requi
 FACTS = RunFacts(agent="clerk")
 GRANT = Grant("pay")
 REPEATING = RunFacts(agent="clerk", repeats_effect=True)
+RESTORED = RunFacts(agent="clerk", restored=True)
 LARGE = RiskRule("args.amount > 100.0", Risk.HIGH, "More than 100.")
 HUGE = RiskRule("args.amount > 1000.0", Risk.CRITICAL, "More than 1000.")
 BROKEN = RiskRule("args.nothing.here == 1", Risk.LOW, "Nobody knows.")
@@ -112,6 +113,8 @@ RAISED = {
     "a rule that breaks":        ("ask",       "ask",       "ask",       {"risk_rules": (BROKEN,)}),
     "a rule that is no yes/no":  ("ask",       "ask",       "ask",       {"risk_rules": (NOT_A_BOOLEAN,)}),
     "repeating an effect":       ("ask",       "ask",       "ask",       {"facts": REPEATING}),
+    "in a restored run":         ("ask",       "ask",       "ask",       {"facts": RESTORED}),
+    "reading in a restored run": ("allow",     "ask",       "allow",     {"facts": RESTORED, "effect": Effect.PURE}),
 }  # fmt: skip
 
 
@@ -152,6 +155,7 @@ def test_a_ruling_keeps_what_it_was_based_on():
         "cancel_requested": False,
         "agent_active": True,
         "repeats_effect": True,
+        "restored": False,
         "policy": "mine",
         "effect": Effect.KEYED,
         "tool_risk": Risk.LOW,
@@ -234,6 +238,7 @@ def tightened(draw):
         st.just((tool, given_arguments, grant, dataclasses.replace(known, cancel_requested=True))),
         st.just((tool, given_arguments, grant, dataclasses.replace(known, agent_active=False))),
         st.just((tool, given_arguments, grant, dataclasses.replace(known, repeats_effect=True))),
+        st.just((tool, given_arguments, grant, dataclasses.replace(known, restored=True))),
     ]
     if tool.confirmation == Confirmation.NEVER:
         by_risk = dataclasses.replace(tool, confirmation=Confirmation.BY_RISK)
