@@ -24,11 +24,11 @@ TRIPPED_SECONDS = 2
 
 def carry(dispatch_id: UUID) -> bool:
     """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
-    if draining.is_set() or not restored.may_carry():
+    if draining.is_set():
         return False
     lease = None
     try:
-        if (lease := leases.claim(dispatch_id)) is None:
+        if not restored.may_carry() or (lease := leases.claim(dispatch_id)) is None:
             return False
         with leases.keeper.keeping(lease):
             _carry(lease)

@@ -13,7 +13,6 @@ import threading
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import Error as DatabaseError
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -48,7 +47,10 @@ _may_carry = threading.Event()
 
 
 def may_carry() -> bool:
-    """Whether this process has seen that the database is no older than its second place. Asked before every claim."""
+    """Whether this process has seen that the database is no older than its second place. Asked before every claim.
+
+    Raises DatabaseError, and whatever keeps what was in flight from being marked.
+    """
     if _may_carry.is_set():
         return True
     try:
@@ -56,9 +58,6 @@ def may_carry() -> bool:
     except OSError as error:
         logger.error("the checkpoints' second place cannot be read: %s", error)
         return _may_carry.is_set()
-    except DatabaseError as error:
-        logger.warning("nothing is carried before the database can be asked how old it is: %s", error)
-        return False
 
 
 def look() -> bool:
