@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0003_step_retry_at'),
+        ('runs', '0004_attempt_nothing_sent'),
     ]
 
     operations = [
