@@ -7,10 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
+from approvals import kinds
 from approvals.models import MAY_DECIDE, ApprovalRequest, Decision
 from orchestrator_site.core.admin_bases import (
     COLOURS,
-    Viewed,
+    Growing,
+    among_newest,
     holds,
     link,
     row_link,
@@ -20,14 +22,24 @@ from orchestrator_site.core.admin_bases import (
 )
 
 
+class KindFilter(admin.SimpleListFilter):
+    title = parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.name, kind.label) for kind in kinds.registered()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]) -> QuerySet[ApprovalRequest]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
 @admin.register(ApprovalRequest)
-class ApprovalRequestAdmin(Viewed):
+class ApprovalRequestAdmin(Growing):
+    id_paths = ("pk", "run_id")
     list_display = ["asked", "kind", "risk_shown", "status_shown", "requester", "run", "created_at", "deadline_at"]
-    list_filter = ["status", "risk", "kind", "addressed_to"]
-    search_fields = ["title", "=run_id", "requester__username"]
+    list_filter = ["status", "risk", KindFilter, "addressed_to"]
+    search_fields = ["title", "requester__username"]
+    search_help_text = among_newest("The id of a request or of its run", "words of a title, who started the run")
     list_select_related = ["requester"]
-    ordering = ["-id"]
-    sortable_by = ["created_at", "deadline_at"]
     frozen_shown = shown_as_json("frozen", "what was asked, frozen")
     edited_shown = shown_as_json("edited_frozen", "what a person made of it")
     fieldsets = [
@@ -88,13 +100,12 @@ class ApprovalRequestAdmin(Viewed):
 
 
 @admin.register(Decision)
-class DecisionAdmin(Viewed):
+class DecisionAdmin(Growing):
+    id_paths = ("pk", "request", "request__run_id")
     list_display = ["summary", "verdict_shown", "by_name", "via", "stop", "why", "at"]
     list_filter = ["verdict", "via", "stop"]
-    search_fields = ["by_name", "reason", "request__title"]
-    list_select_related = ["request"]
-    ordering = ["-id"]
-    sortable_by = ["at"]
+    search_fields = ["by_name", "reason"]
+    search_help_text = among_newest("The id of a decision, a request or a run", "a person, words of a reason")
     arguments_shown = shown_as_json("arguments", "the edit, as posted")
     fields = [
         "request",
@@ -110,6 +121,10 @@ class DecisionAdmin(Viewed):
         "arguments_shown",
         "digest",
     ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Decision]:
+        """Its requests in a query of their own: joined, a filtered list reads them all."""
+        return super().get_queryset(request).prefetch_related("request")
 
     @admin.display(description="request")
     def summary(self, decision: Decision) -> str:

@@ -88,5 +88,9 @@ def get(name: str) -> Kind:
         raise UnknownKind(f"No kind of request is named {name!r}.") from None
 
 
+def registered() -> list[Kind]:
+    return sorted(_kinds.values(), key=lambda kind: kind.name)
+
+
 def _lacks_edits(kind: type[Kind]) -> bool:
     return kind.re_rule is Kind.re_rule or kind.on_superseded is Kind.on_superseded

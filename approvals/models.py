@@ -37,6 +37,9 @@ class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
     def open(self) -> "ApprovalRequestQuerySet":
         return self.filter(status=states.OPEN)
 
+    def closed(self) -> "ApprovalRequestQuerySet":
+        return self.exclude(status=states.OPEN)
+
     def overdue(self) -> "ApprovalRequestQuerySet":
         return self.open().filter(deadline_at__lte=Now())
 
@@ -76,7 +79,7 @@ class ApprovalRequest(models.Model):
     # Plain ids: the rooms that own these rows lie above this one.
     run_id = models.UUIDField(db_index=True)
     dispatch_id = models.UUIDField(null=True, blank=True)
-    call_id = models.UUIDField(null=True, blank=True, db_index=True)
+    call_id = models.UUIDField(null=True, blank=True)
 
     title = models.CharField(max_length=TITLE_LIMIT, help_text="What is asked, in plain words on one line.")
     reasoning = models.TextField(blank=True, help_text="The agent's own words.")
@@ -133,6 +136,9 @@ class ApprovalRequest(models.Model):
         indexes = [
             models.Index(fields=["deadline_at"], condition=Q(status=states.OPEN), name="approval_open_by_deadline"),
             models.Index(fields=["dispatch_id"], condition=Q(status=states.OPEN), name="approval_open_by_dispatch"),
+            # Not of open ones: a sweep for the overdue has to go by deadline.
+            models.Index(fields=["status", "id"], condition=~Q(status=states.OPEN), name="approval_closed_in_status"),
+            models.Index(fields=["decided_at"], condition=~Q(status=states.OPEN), name="approval_decided"),
         ]
 
     def __str__(self) -> str:

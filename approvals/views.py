@@ -113,7 +113,7 @@ def _rows(request: HttpRequest, show: str) -> ApprovalRequestQuerySet:
     visible = ApprovalRequest.objects.visible_to(request.user)
     match show:
         case "decided":
-            return visible.exclude(status=states.OPEN).order_by("-decided_at")
+            return visible.closed().order_by("-decided_at")
         case "open":
             return visible.open().in_queue_order()
         case _:

@@ -3,14 +3,17 @@
 import datetime as dt
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.db.models.functions import Now
+from django.contrib.postgres.aggregates import BitXor
+from django.db.models import BigIntegerField, BooleanField, Count, ExpressionWrapper, Func, Q
+from django.db.models.functions import Cast, Extract, Now
 
 from agents.models import RosterEpoch, WorkerRoster
-from approvals.models import ApprovalRequest
+from approvals.models import ApprovalRequest, ApprovalRequestQuerySet
 from orchestrator_site.core.events import PLATFORM
 from runs.consumers import LiveConsumer
 from runs.live import following, hub, messages, rows
@@ -23,9 +26,19 @@ SILENT_AFTER_SECONDS = 15.0
 
 
 # -- approvals ---------------------------------------------------------------------------------------------------
-def open_requests() -> frozenset[Any]:
-    """What makes the queue look as it does: which requests are open, to whom and until when."""
-    return frozenset(ApprovalRequest.objects.open().values_list("pk", "addressed_to", "deadline_at"))
+def open_requests() -> tuple[int, int]:
+    """What makes the queue look as it does: how many requests are open, and a fingerprint of which and until when."""
+    return _fingerprint(ApprovalRequest.objects.open())
+
+
+def _fingerprint(requests: ApprovalRequestQuerySet) -> tuple[int, int]:
+    """Made by the database: ten thousand requests may wait, and who watches hears of every change."""
+    until = Cast(Extract("deadline_at", "epoch"), BigIntegerField())
+    told = requests.order_by().aggregate(
+        count=Count("pk"),
+        which=BitXor(Func("pk", until, function="uuid_hash_extended", output_field=BigIntegerField())),
+    )
+    return told["count"], told["which"] or 0
 
 
 QUEUE = Probe(open_requests, lambda answer: messages.passing("approvals_changed", {}), with_events=True)
@@ -45,16 +58,16 @@ class ApprovalsConsumer(LiveConsumer):
         here = hub.here()
         async with here.inbox(probes=[QUEUE]) as inbox:
             yield messages.live(degraded=here.is_degraded)
-            seen, mine = await rows.off_loop(_queue_of, user.pk)
-            yield _queue_message(None, seen, mine)
+            queue = await rows.off_loop(_queue_of, user.pk)
+            yield queue.message(queue)
             while True:
                 message = await _next(inbox)
                 if message is not None and message.type != "approvals_changed":
                     yield message
                     continue
-                before, (seen, mine) = (seen, mine), await rows.off_loop(_queue_of, user.pk)
-                if (seen, mine) != before:
-                    yield _queue_message(before[0], seen, mine)
+                before, queue = queue, await rows.off_loop(_queue_of, user.pk)
+                if queue.looks != before.looks:
+                    yield queue.message(before)
 
 
 async def _next(inbox: hub.Inbox) -> Message | None:
@@ -64,17 +77,35 @@ async def _next(inbox: hub.Inbox) -> Message | None:
         return None
 
 
-def _queue_of(user_id: int) -> tuple[frozenset[Any], int]:
+@dataclass(frozen=True)
+class Queue:
+    """One person's queue. `came` and `went` are the two requests opened last and the two closed last."""
+
+    open: int
+    which: int
+    mine: int
+    came: frozenset[UUID]
+    went: frozenset[UUID]
+
+    @property
+    def looks(self) -> tuple[int, int, int]:
+        return self.open, self.which, self.mine
+
+    def message(self, before: "Queue") -> Message:
+        changed = (self.came - before.came) | (self.went - before.went)
+        request = str(next(iter(changed))) if len(changed) == 1 else None
+        return messages.passing("approvals_changed", {"request": request, "open": self.open, "mine": self.mine})
+
+
+def _queue_of(user_id: int) -> Queue:
     user = User.objects.get(pk=user_id)  # anew: what a user may do is remembered with the object
-    requests = ApprovalRequest.objects
-    seen = requests.visible_to(user).open().values_list("pk", "addressed_to", "deadline_at")
-    return frozenset(seen), requests.decidable_by(user).count()
-
-
-def _queue_message(before: frozenset[Any] | None, seen: frozenset[Any], mine: int) -> Message:
-    changed = {row[0] for row in before ^ seen} if before is not None else set()
-    request = str(changed.pop()) if len(changed) == 1 else None
-    return messages.passing("approvals_changed", {"request": request, "open": len(seen), "mine": mine})
+    seen = ApprovalRequest.objects.visible_to(user)
+    return Queue(
+        *_fingerprint(seen.open()),
+        mine=ApprovalRequest.objects.decidable_by(user).count(),
+        came=frozenset(seen.order_by("-pk").values_list("pk", flat=True)[:2]),
+        went=frozenset(seen.closed().order_by("-decided_at").values_list("pk", flat=True)[:2]),
+    )
 
 
 # -- operations --------------------------------------------------------------------------------------------------

@@ -9,15 +9,18 @@ from django.views.decorators.http import require_GET
 
 from approvals.models import ApprovalRequest
 from orchestrator_site import health
-from orchestrator_site.core import canonical
+from orchestrator_site.core import canonical, events
 from orchestrator_site.core.models import Event
 from runs import access, presentation
+from runs.access import Person
 from runs.models import Run, ToolCall
+from runs.models.runs import MAY_VIEW
 
 signed_in = login_required(login_url="login")
 REQUESTS_SHOWN = 6
 RUNS_SHOWN = 8
 NOTICES_SHOWN = 6
+RUNS_WITH_NOTICES = 100
 
 
 @require_GET
@@ -38,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
         ),
         "open_runs": presentation.lines(list(mine.open()[:RUNS_SHOWN])),
         "ended_runs": presentation.lines(list(mine.filter(finished_at__isnull=False)[:5])),
-        "notices": _notices(visible),
+        "notices": _notices(user),
         "observers": health.failing_observers() if access.may_look_after(user) else [],
         "may_start": access.may_start(user),
         "typed": {},
@@ -48,9 +51,13 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "part.html" if "part" in request.GET else "site/home.html", context)
 
 
-def _notices(visible: Any) -> list[dict[str, Any]]:
-    """Calls that ran without asking and only told of it."""
-    told = Event.objects.filter(type="tool_call_notice", run_id__in=visible.values("pk")).order_by("-at")
+def _notices(user: Person) -> list[dict[str, Any]]:
+    """Calls that ran without asking and only told of it. Who does not see all runs is told of their newest ones:
+    theirs may be few, and looking for them by type would read the whole log."""
+    told = Event.objects.filter(type="tool_call_notice").order_by("-at")
+    if not user.has_perm(MAY_VIEW):
+        newest = Run.objects.visible_to(user).order_by("-pk").values_list("pk", flat=True)[:RUNS_WITH_NOTICES]
+        told = told.filter(chain__in=[events.run_chain(run_id) for run_id in newest])
     return [{"event": event, **canonical.loads(event.data)} for event in told[:NOTICES_SHOWN]]
 
 

@@ -2,21 +2,22 @@
 
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
-from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
+from agents.values import FailureKind
 from orchestrator_site.core.admin_bases import (
     COLOURS,
-    Viewed,
+    Growing,
+    among_newest,
     changed_elsewhere,
     each,
     holds,
+    known,
     labels,
     preformatted,
     row_link,
@@ -30,6 +31,8 @@ from orchestrator_site.core.admin_bases import (
 from runs import cancellation
 from runs.errors import NotPossible
 from runs.models import Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
+from runs.states import StopReason
+from tools.values import ErrorKind
 
 CANCEL = {
     "title": "Cancel this run?",
@@ -39,30 +42,12 @@ CANCEL = {
 }
 
 
-class OfRuns(Viewed):
-    """Rows that belong to a run: found by the id of either, newest first, never sorted by what no index answers."""
-
-    run_path = "run_id"
-    sortable_by: tuple[str, ...] = ()
-    search_help_text = "An id, of the row or of its run."
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], term: str) -> Any:
-        try:
-            wanted = UUID(term.strip())
-        except ValueError:
-            return super().get_search_results(request, queryset, term)
-        key = self.model._meta.pk
-        own = models.Q(pk=wanted) if isinstance(key, models.UUIDField) else models.Q()
-        return queryset.filter(own | models.Q(**{self.run_path: wanted})), False
-
-
 def usd(amount: Decimal | None) -> str:
     return f"{amount or 0:.4f}"
 
 
 @admin.register(Run)
-class RunAdmin(OfRuns):
-    run_path = "pk"
+class RunAdmin(Growing):
     list_display = [
         "asked",
         "status_shown",
@@ -74,9 +59,9 @@ class RunAdmin(OfRuns):
         "waiting_on",
         "created_at",
     ]
-    list_filter = ["status", "source", "stop_reason"]
+    list_filter = ["status", "source", known("stop_reason", StopReason)]
     search_fields = ["input", "owner__username", "agent__slug"]
-    search_help_text = "A run's id, or words of the request, an owner or an agent."
+    search_help_text = among_newest("A run's id", "words of the request, an owner or an agent")
     list_select_related = ["owner", "agent"]
     actions = ["cancel_chosen"]
     actions_detail = ["cancel"]
@@ -146,12 +131,12 @@ class RunAdmin(OfRuns):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(OfRuns):
-    run_path = "runs"
+class ConversationAdmin(Growing):
+    id_paths = ("pk", "runs")
     list_display = ["id", "owner", "created_at"]
     search_fields = ["owner__username"]
+    search_help_text = among_newest("The id of a conversation or of a run in it", "an owner")
     list_select_related = ["owner"]
-    ordering = ["-id"]
     fields = ["id", "owner", "created_at", "runs_shown"]
 
     @admin.display(description="runs")
@@ -164,7 +149,8 @@ class ConversationAdmin(OfRuns):
 
 
 @admin.register(Dispatch)
-class DispatchAdmin(OfRuns):
+class DispatchAdmin(Growing):
+    id_paths = ("pk", "run")
     list_display = [
         "name",
         "status_shown",
@@ -176,11 +162,10 @@ class DispatchAdmin(OfRuns):
         "cost_shown",
         "created_at",
     ]
-    list_filter = ["status", "stop_reason", "origin"]
+    list_filter = ["status", known("stop_reason", StopReason), "origin"]
     search_fields = ["manifest__agent__slug"]
-    search_help_text = "The id of a dispatch or of its run, or an agent."
-    list_select_related = ["run", "manifest__agent"]
-    ordering = ["-id"]
+    search_help_text = among_newest("The id of a dispatch or of its run", "an agent")
+    list_select_related = ["manifest__agent"]
     task_shown = shown_as_text("task")
     briefing_shown = shown_as_text("briefing")
     output_shown = shown_as_text("output")
@@ -239,8 +224,8 @@ class DispatchAdmin(OfRuns):
 
 
 @admin.register(Step)
-class StepAdmin(OfRuns):
-    run_path = "dispatch__run"
+class StepAdmin(Growing):
+    id_paths = ("dispatch", "dispatch__run")
     list_display = [
         "name",
         "status_shown",
@@ -252,11 +237,10 @@ class StepAdmin(OfRuns):
         "asked_at",
         "error",
     ]
-    list_filter = ["status", "failure"]
+    list_filter = ["status", known("failure", FailureKind)]
     search_fields = ["=model"]
-    search_help_text = "The id of a run, or a model."
+    search_help_text = among_newest("The id of a run or of a dispatch", "a model")
     list_select_related = ["dispatch__manifest__agent"]
-    ordering = ["-id"]
     reply_shown = shown_as_json("reply")
     fieldsets = [
         (
@@ -303,8 +287,8 @@ class StepAdmin(OfRuns):
 
 
 @admin.register(ToolCall)
-class ToolCallAdmin(OfRuns):
-    run_path = "dispatch__run"
+class ToolCallAdmin(Growing):
+    id_paths = ("pk", "dispatch__run")
     list_display = [
         "name",
         "status_shown",
@@ -316,11 +300,10 @@ class ToolCallAdmin(OfRuns):
         "error_kind",
         "created_at",
     ]
-    list_filter = ["status", "risk", "effect", "error_kind"]
+    list_filter = ["status", "risk", "effect", known("error_kind", ErrorKind)]
     search_fields = ["=tool"]
-    search_help_text = "The id of a call or of its run, or a tool's name."
+    search_help_text = among_newest("The id of a call or of its run", "a tool's name")
     list_select_related = ["dispatch__manifest__agent"]
-    ordering = ["-id"]
     proposed_shown = shown_as_json("proposed_arguments", "as the model asked")
     arguments_shown = shown_as_json("arguments", "as it is sent")
     ruling_shown = shown_as_json("ruling")
@@ -382,14 +365,13 @@ class ToolCallAdmin(OfRuns):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(OfRuns):
-    run_path = "call__dispatch__run"
+class AttemptAdmin(Growing):
+    id_paths = ("call", "call__dispatch__run")
     list_display = ["name", "status_shown", "run_shown", "endpoint", "worker", "error_kind", "sent_at", "ended_at"]
-    list_filter = ["status", "error_kind"]
-    search_fields = ["=idempotency_key", "=call__tool"]
-    search_help_text = "The id of a run, an idempotency key or a tool's name."
+    list_filter = ["status", known("error_kind", ErrorKind)]
+    search_fields = ["endpoint"]
+    search_help_text = among_newest("An idempotency key, or the id of a call or of its run", "parts of an endpoint")
     list_select_related = ["call__dispatch"]
-    ordering = ["-id"]
     result_shown = shown_as_json("result")
     late_shown = shown_as_json("late_evidence", "late evidence")
     processes_shown = shown_as_json("processes")
@@ -414,13 +396,13 @@ class AttemptAdmin(OfRuns):
 
 
 @admin.register(Handoff)
-class HandoffAdmin(OfRuns):
-    run_path = "source__run"
+class HandoffAdmin(Growing):
+    id_paths = ("pk", "source__run")
     list_display = ["name", "status_shown", "run_shown", "why", "created_at"]
     list_filter = ["status", "target"]
     search_fields = ["reason", "target__slug"]
+    search_help_text = among_newest("The id of a handoff or of its run", "words of the reason, an agent")
     list_select_related = ["source__manifest__agent", "target"]
-    ordering = ["-id"]
     preconditions_shown = shown_as_json("preconditions")
     task_shown = shown_as_text("task")
     fields = [
@@ -460,12 +442,12 @@ class HandoffAdmin(OfRuns):
 
 
 @admin.register(Route)
-class RouteAdmin(OfRuns):
-    run_path = "source__run"
+class RouteAdmin(Growing):
+    id_paths = ("source__run",)
     list_display = ["name", "run_shown", "decided_by", "task_short"]
     search_fields = ["agent__slug", "decided_by"]
+    search_help_text = among_newest("The id of a run", "an agent, or who decided")
     list_select_related = ["source", "agent"]
-    ordering = ["-id"]
     task_shown = shown_as_text("task")
     fields = ["source", "run_shown", "number", "agent", "task_shown", "decided_by", "node"]
 
@@ -483,12 +465,12 @@ class RouteAdmin(OfRuns):
 
 
 @admin.register(Artifact)
-class ArtifactAdmin(OfRuns):
+class ArtifactAdmin(Growing):
+    id_paths = ("pk", "run")
     list_display = ["name", "run_shown", "media_type", "size", "created_at"]
-    list_filter = ["media_type"]
     search_fields = ["name"]
+    search_help_text = among_newest("The id of an artifact or of its run", "a name")
     list_select_related = ["run"]
-    ordering = ["-id"]
     fields = ["name", "reference", "run_shown", "dispatch", "media_type", "size", "digest", "created_at", "text"]
 
     @admin.display(description="run")
@@ -508,13 +490,13 @@ class ArtifactAdmin(OfRuns):
 
 
 @admin.register(Account)
-class AccountAdmin(OfRuns):
+class AccountAdmin(Growing):
     """Only runs that were given a budget have one."""
 
     list_display = ["run_name", "cap_usd", "spent_usd", "reserved_usd", "remaining"]
     search_fields = ["run__owner__username"]
+    search_help_text = among_newest("A run's id", "an owner")
     list_select_related = ["run"]
-    ordering = ["-run_id"]
     fields = ["run", "live", "cap_usd", "spent_usd", "reserved_usd", "remaining"]
 
     @admin.display(description="run")

@@ -15,6 +15,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents.models import Agent
 from approvals import api as approvals_api
 from approvals import states as verdicts
 from approvals.models import ApprovalRequest
@@ -62,7 +63,7 @@ class Runs(Listing):
     @extend_schema(operation_id="runs_list", parameters=[RunQuery], responses=RunSerializer(many=True), tags=["runs"])
     def get(self, request: Request) -> Response:
         """The runs you may see, newest first."""
-        query, page = self.asked(RunQuery), Page()
+        query, page = self.asked(RunQuery), Page("-pk")
         runs = Run.objects.visible_to(request.user).select_related("agent", "owner").filter(**_filters(query))
         rows = page.paginate_queryset(runs, request, view=self)
         return page.get_paginated_response(RunSerializer(_with_cost(rows or []), many=True).data)
@@ -260,7 +261,7 @@ class Handoffs(Listing):
             handoffs = handoffs.filter(status=query["status"])
         if "run" in query:
             handoffs = handoffs.filter(source__run_id=query["run"])
-        return Page().answer(handoffs, self, HandoffSerializer)
+        return Page("-pk").answer(handoffs, self, HandoffSerializer)
 
 
 class OneHandoff(Endpoint):
@@ -327,8 +328,11 @@ def _artifact(request: Request, artifact_id: UUID) -> Artifact:
 
 
 def _filters(query: dict[str, Any]) -> dict[str, Any]:
-    named = {"status": "status", "agent": "agent__slug", "conversation": "conversation_id"}
-    return {column: query[name] for name, column in named.items() if name in query}
+    named = {"status": "status", "conversation": "conversation_id"}
+    chosen = {column: query[name] for name, column in named.items() if name in query}
+    if "agent" in query:  # by its key: how many runs each has is in the statistics
+        chosen["agent__in"] = list(Agent.objects.filter(slug=query["agent"]).values_list("pk", flat=True))
+    return chosen
 
 
 def _listed(chain: str) -> verify.Listed | None:

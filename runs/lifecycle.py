@@ -43,6 +43,7 @@ def end_dispatch(
         lease_until=None,
         hand_deadline=None,
         due_at=None,
+        unheeded=True,
         finished_at=Now(),
     )
 

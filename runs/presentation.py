@@ -24,6 +24,8 @@ from runs.uncertain import may_repeat
 # A dispatch may take a thousand steps; a page that shows them all helps nobody.
 STEPS_SHOWN = 120
 EVENTS_SHOWN = 12
+# Runs of the conversation on each side of the one that is shown.
+CONVERSATION_SHOWN = 20
 
 STOP_WORDS = {
     StopReason.FINISHED: "It finished.",
@@ -414,10 +416,9 @@ def _unblocks(run: Run, cards: Sequence[Card], nodes: Sequence[Node]) -> Unblock
 def _conversation(run: Run) -> tuple[list[Run], list[Run]]:
     if run.conversation_id is None:
         return [], []
-    others = list(Run.objects.filter(conversation_id=run.conversation_id).exclude(pk=run.pk).order_by("created_at"))
-    return [each for each in others if each.created_at < run.created_at], [
-        each for each in others if each.created_at >= run.created_at
-    ]
+    others = Run.objects.filter(conversation_id=run.conversation_id)
+    earlier = others.filter(pk__lt=run.pk).order_by("-pk")[:CONVERSATION_SHOWN]
+    return list(reversed(earlier)), list(others.filter(pk__gt=run.pk).order_by("pk")[:CONVERSATION_SHOWN])
 
 
 # -- calls in doubt ----------------------------------------------------------------------------------------------

@@ -10,13 +10,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from approvals import sweeps
 from orchestrator_site.core import events, observers
 from runs import auditing, carrier, doorbells, lifecycle, orchestration, states
-from runs.models import Dispatch, Handoff, Run
+from runs.models import Dispatch, Run
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +53,10 @@ def _wake(dispatch_id: UUID, run_id: UUID) -> None:
 
 
 def advance_left_behind() -> int:
-    """Runs that nothing moves: all their nodes have ended, and whoever ended the last one went away."""
-    at_work = Dispatch.objects.open().exclude(status=states.BLOCKED).filter(run=OuterRef("pk"))
-    proposed = Handoff.objects.filter(source__run=OuterRef("pk"), status=states.PROPOSED)
-    left = list(
-        Run.objects.open().exclude(Exists(at_work)).exclude(Exists(proposed)).values_list("pk", flat=True)[:BATCH]
-    )
+    """Runs that nothing moves: one of their nodes has ended, and whoever ended it went away. Costs what it finds."""
+    ended = Dispatch.objects.unheeded().values_list("run_id", flat=True)
+    begun = Run.objects.filter(status=states.ACCEPTED).values_list("pk", flat=True)
+    left = list(ended.order_by().union(begun.order_by())[:BATCH])
     return sum(_alone(orchestration.advance, run_id) for run_id in left)
 
 

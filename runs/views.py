@@ -96,8 +96,7 @@ def _filtered(rows: RunQuerySet, request: HttpRequest, chosen: dict[str, str]) -
     if chosen["status"] in states.RUN.statuses:
         rows = rows.filter(status=chosen["status"])
     if chosen["agent"]:
-        part = Dispatch.objects.filter(run=OuterRef("pk"), manifest__agent__slug=chosen["agent"])
-        rows = rows.filter(Exists(part))
+        rows = rows.filter(Exists(Dispatch.objects.of_agent(chosen["agent"]).filter(run=OuterRef("pk"))))
     if chosen["whose"] == "mine":
         rows = rows.filter(owner=request.user)
     return rows

@@ -1,7 +1,6 @@
 """People, events, what observers are owed, and tokens."""
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
@@ -15,7 +14,19 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from orchestrator_site.core import canonical, debts, events, tokens
-from orchestrator_site.core.admin_bases import Page, Viewed, each, holds, row_link, run_link, short, shown_as_json, who
+from orchestrator_site.core.admin_bases import (
+    Growing,
+    Page,
+    Viewed,
+    each,
+    holds,
+    row_link,
+    run_link,
+    short,
+    shown_as_json,
+    uuid_in,
+    who,
+)
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
 
 admin.site.unregister([User, Group])
@@ -96,24 +107,31 @@ def event_types() -> list[str]:
 
 
 @admin.register(Event)
-class EventAdmin(Viewed):
+class EventAdmin(Growing):
     list_display = ["where", "type", "actor", "at", "told"]
     list_filter = [ChainFilter, TypeFilter]
     search_fields = ["type"]
-    search_help_text = "A run's id, a chain, a type of event or an actor, written out."
-    ordering = ["-id"]
-    sortable_by = ()
+    search_help_text = (
+        "A run's id, “platform” or a type of event, written out; an actor, such as user:ann, among the newest 20,000."
+    )
     fields = ["chain", "seq", "run", "type", "actor", "at", "data_shown", "previous_hash", "hash"]
     data_shown = shown_as_json("data")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Event], term: str) -> Any:
-        """Equal, never alike: the log is long, and its indexes answer nothing else."""
-        if not term:
-            return queryset, False
-        if run_id := _uuid(term.removeprefix("run:")):
-            return queryset.filter(run_id=run_id), False
-        column = "chain" if term == events.PLATFORM else "actor" if ":" in term or term == events.SYSTEM else "type"
-        return queryset.filter(**{column: term}), False
+    def get_ordering(self, request: HttpRequest) -> list[str]:
+        """By time where a type was asked for: the index of types goes by it."""
+        return ["-at"] if _type_asked(request) else ["-pk"]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Event], search_term: str) -> Any:
+        """Equal, never alike, and by what an index answers; only an actor is looked for among the newest."""
+        if run_id := uuid_in(search_term):
+            return queryset.filter(chain=events.run_chain(run_id)), False
+        if search_term == events.PLATFORM:
+            return queryset.filter(chain=search_term), False
+        if _is_actor(search_term):
+            horizon = self._horizon()
+            found = queryset.filter(actor=search_term)
+            return found if horizon is None else found.filter(pk__gte=horizon), False
+        return queryset.filter(type=search_term) if search_term else queryset, False
 
     @admin.display(description="event")
     def where(self, event: Event) -> str:
@@ -130,18 +148,25 @@ class EventAdmin(Viewed):
         return run_link(event.run_id)
 
 
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+def _is_actor(term: str) -> bool:
+    return ":" in term or term == events.SYSTEM
+
+
+def _type_asked(request: HttpRequest) -> bool:
+    term = request.GET.get("q", "")
+    return bool(request.GET.get("type") or (term and not _is_actor(term) and term != events.PLATFORM))
 
 
 @admin.register(ChainHead)
 class ChainHeadAdmin(Viewed):
     list_display = ["chain", "seq", "hash", "checkpoint", "moved"]
-    search_fields = ["=chain"]
+    search_fields = ["chain"]
     search_help_text = "A chain, written out: platform, or run: and the run's id."
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[ChainHead], search_term: str) -> Any:
+        run_id = uuid_in(search_term)
+        chain = events.run_chain(run_id) if run_id else search_term
+        return queryset.filter(chain=chain) if search_term else queryset, False
 
 
 @admin.register(Checkpoint)

@@ -1,9 +1,11 @@
 """What every admin page here stands on: read-only pages, verbs as buttons, links to the live pages, cheap counting."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -33,7 +35,7 @@ class CountsSoFar(Paginator):
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return rows.order_by()[: self.furthest].count()
+        return rows.order_by().values("pk")[: self.furthest].count()
 
 
 class Page(ModelAdmin):
@@ -71,6 +73,78 @@ class Viewed(Page):
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def among_newest(ids: str, words: str) -> str:
+    """What a `Growing` page says of its search."""
+    return f"{ids}, of any age; {words}, and the filters, among the newest {Growing.looks_back:,}."
+
+
+class Growing(Viewed):
+    """A page over a table that grows with every run, newest first.
+
+    An id finds rows of any age, by the first of `id_paths` that leads to one. Filters and words are answered by no
+    index, so they look through the newest `looks_back` rows only, and the page says so.
+    """
+
+    looks_back = 20_000
+    id_paths: tuple[str, ...] = ("pk",)
+    sortable_by: tuple[str, ...] = ()
+    ordering = ["-pk"]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        if wanted := uuid_in(search_term):
+            return self._with_id(queryset, wanted), False
+        found, _ = super().get_search_results(request, queryset, search_term)
+        if search_term or _has_filters(request):
+            found = found.filter(pk__gte=horizon) if (horizon := self._horizon()) is not None else found
+        return found, False
+
+    def _with_id(self, queryset: QuerySet[Any], wanted: UUID) -> QuerySet[Any]:
+        """One path at a time: asked for several at once, the database reads the table."""
+        for path in self.id_paths:
+            found = queryset.filter(**{path: wanted})
+            if found.order_by().values("pk")[:1]:
+                return found
+        return queryset.none()
+
+    def _horizon(self) -> Any:
+        """The key of the oldest row that is looked at; None while there are fewer."""
+        newest = self.model._base_manager.order_by("-pk").values_list("pk", flat=True)
+        return newest[self.looks_back : self.looks_back + 1].first()
+
+
+# What a list's address says beside its filters.
+_NOT_FILTERS = {"q", "p", "o", "all", "e", "_facets", "_popup", "_to_field", "_changelist_filters"}
+
+
+def _has_filters(request: HttpRequest) -> bool:
+    return bool(set(request.GET) - _NOT_FILTERS)
+
+
+def uuid_in(text: str) -> UUID | None:
+    """The id that a text is, with what ids are written behind: `run:<id>`, `artifact:<id>`, `baton-<id>`."""
+    try:
+        return UUID(re.sub(r"^(?:[a-z]+:|baton-)", "", text.strip()))
+    except ValueError:
+        return None
+
+
+def known(field: str, values: Iterable[str]) -> type[admin.SimpleListFilter]:
+    """A filter over values that the code knows; Django's own reads them out of the whole table."""
+    choices = [(str(value), str(value).replace("_", " ")) for value in values]
+
+    class Known(admin.SimpleListFilter):
+        title = field.replace("_", " ")
+        parameter_name = field
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return choices
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            return queryset.filter(**{field: self.value()}) if self.value() else queryset
+
+    return Known
 
 
 def _verb(action_name: str, page: ModelAdmin) -> str:

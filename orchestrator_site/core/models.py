@@ -137,7 +137,7 @@ class Observation(models.Model):
 class IdempotencyKey(models.Model):
     """A POST that was answered under an `Idempotency-Key`: the same body gets the same answer for a day."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)
     route = models.CharField(max_length=120)
     key = models.CharField(max_length=200)
     body_digest = models.CharField(max_length=64)

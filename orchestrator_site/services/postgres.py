@@ -24,6 +24,7 @@ SERVER_SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "random_page_cost": "1.1",  # the default thinks of disks that turn, and reads whole tables too soon
     "log_line_prefix": "%m [%p] ",
     "logging_collector": "off",
 }

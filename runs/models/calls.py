@@ -33,11 +33,13 @@ class ToolCall(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="calls")
-    step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="calls")
+    step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="calls", db_index=False)
     position = models.PositiveSmallIntegerField()
     provider_id = models.CharField(max_length=200)
     tool = models.CharField(max_length=128)
-    tool_version = models.ForeignKey("tools.ToolVersion", null=True, on_delete=models.PROTECT, related_name="+")
+    tool_version = models.ForeignKey(
+        "tools.ToolVersion", null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     proposed_arguments = models.TextField()
     arguments = models.TextField()
     effect = models.CharField(max_length=10, choices=[(e.value, e.value) for e in Effect])
@@ -45,7 +47,7 @@ class ToolCall(models.Model):
     status = models.CharField(max_length=20, choices=states.TOOL_CALL.choices(), default=states.PROPOSED)
     ruling = models.TextField(blank=True)
     request = models.ForeignKey(
-        "approvals.ApprovalRequest", null=True, on_delete=models.PROTECT, related_name="+", db_constraint=True
+        "approvals.ApprovalRequest", null=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
     error_kind = models.CharField(max_length=20, blank=True)
     result = models.TextField(blank=True)
@@ -89,7 +91,7 @@ class Attempt(models.Model):
     it failed, and it is certain that nothing had left the platform.
     """
 
-    call = models.ForeignKey(ToolCall, on_delete=models.PROTECT, related_name="attempts")
+    call = models.ForeignKey(ToolCall, on_delete=models.PROTECT, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField()
     fence = models.BigIntegerField()
     idempotency_key = models.CharField(max_length=60)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.db import models
 from django.db.models.functions import Now
 
+from agents.models import Manifest
 from orchestrator_site.core.ids import new_id
 from runs import states
 from runs.models.runs import MONEY, Run
@@ -24,6 +25,15 @@ class DispatchQuerySet(models.QuerySet):
         due = models.Q(due_at__isnull=True) | models.Q(due_at__lte=Now())
         return self.filter(unheld, due, status__in=[states.QUEUED, states.WORKING])
 
+    def of_agent(self, slug: str) -> "DispatchQuerySet":
+        """Its manifests are looked up first: how many rows each has is in the statistics, and tells the planner
+        whether to walk the newest runs or the agent's."""
+        return self.filter(manifest__in=list(Manifest.objects.filter(agent__slug=slug).values_list("pk", flat=True)))
+
+    def unheeded(self) -> "DispatchQuerySet":
+        """Ended, and its run was not moved on since."""
+        return self.filter(unheeded=True)
+
     def due(self) -> "DispatchQuerySet":
         """Waits for a moment that has come."""
         return self.filter(status=states.WAITING, due_at__lte=Now())
@@ -39,10 +49,11 @@ class Dispatch(models.Model):
     beside the task: references to what other agents made. `cost_cap_usd` is the manifest's, raised by top-ups.
     `tries_from`: failed steps of a lower number no longer count as tries of their model; a person said to try again.
     `worked_seconds` counts finished slices only: waiting for people costs no working time.
+    `unheeded`: it has ended, and its run was not moved on since; whoever ended it may have gone away.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dispatches")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dispatches", db_index=False)
     manifest = models.ForeignKey("agents.Manifest", on_delete=models.PROTECT, related_name="+")
     parents = models.ManyToManyField(
         "self", through="Edge", through_fields=("child", "parent"), symmetrical=False, related_name="children"
@@ -71,6 +82,7 @@ class Dispatch(models.Model):
     cost_cap_usd = models.DecimalField(**MONEY)
     worked_seconds = models.FloatField(default=0)
     tries_from = models.PositiveIntegerField(default=0, db_default=0)
+    unheeded = models.BooleanField(default=False, db_default=False)
     rung_at = models.DateTimeField(db_default=Now())
     state_version = models.PositiveSmallIntegerField(default=STATE_VERSION)
     created_at = models.DateTimeField(db_default=Now())
@@ -98,10 +110,14 @@ class Dispatch(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["lease_until"],
-                name="dispatch_sweep",
+                fields=["rung_at"],
+                name="dispatch_rung",
                 condition=models.Q(status__in=[states.QUEUED, states.WORKING]),
             ),
+            models.Index(
+                fields=["status"], name="dispatch_open", condition=models.Q(status__in=sorted(states.DISPATCH.open))
+            ),
+            models.Index(fields=["run"], name="dispatch_unheeded", condition=models.Q(unheeded=True)),
             models.Index(
                 fields=["due_at"],
                 name="dispatch_due",
@@ -160,7 +176,7 @@ class Step(models.Model):
     `retry_at`: of one that failed, its model is not to be asked again before.
     """
 
-    dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="steps")
+    dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="steps", db_index=False)
     number = models.PositiveIntegerField()
     fence = models.BigIntegerField()
     status = models.CharField(max_length=10, choices=states.STEP.choices(), default=states.ASKED)

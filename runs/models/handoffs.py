@@ -26,7 +26,8 @@ class Handoff(models.Model):
 
     class Meta:
         constraints = [states.HANDOFF.constraint()]
-        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["status", "id"], name="handoff_in_status")]
+        ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"to {self.target} {self.status}"

@@ -5,7 +5,7 @@ from uuid import UUID
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import lifecycle, states
-from runs.models import Handoff, Run
+from runs.models import Dispatch, Handoff, Run
 from runs.orchestration import aggregation, handoffs, nodes, routes
 from runs.states import StopReason
 from runs.values import Continue, Ended, Outcome, Waiting
@@ -24,6 +24,7 @@ def advance(run_id: UUID) -> Outcome:
 
 def advance_locked(log: Record, run: Run) -> Outcome:
     """For callers that hold the run's row already."""
+    _heed(run)
     if run.is_final:
         return Ended(StopReason(run.stop_reason))
     if not run.dispatches.exists():
@@ -35,6 +36,11 @@ def advance_locked(log: Record, run: Run) -> Outcome:
     if _is_done(run):
         return _finish(log, run)
     return _follow_nodes(log, run)
+
+
+def _heed(run: Run) -> None:
+    """First of all: a node that ends from here on is not seen below, and stays unheeded for the next to come."""
+    Dispatch.objects.unheeded().filter(run=run).update(unheeded=False)
 
 
 def _begin(log: Record, run: Run) -> Outcome:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from orchestrator_site.services.processes import REPOSITORY
@@ -32,6 +33,7 @@ WAY = """
 import django
 django.setup()
 from django.core.management import call_command
+from django.apps import apps
 from django.db import connection
 call_command("migrate", verbosity=0)
 for room in {rooms!r}:
@@ -56,3 +58,21 @@ def test_every_migration_is_reversible(empty_database: str) -> None:
     )
 
     assert (done.returncode, done.stdout.strip()) == (0, "left: []"), done.stderr
+
+
+@pytest.mark.django_db
+def test_the_database_has_what_the_models_say() -> None:
+    """Django drops every index of a column whose `db_index` goes, also those that hold a unique constraint."""
+    said = {
+        (model._meta.db_table, each.name)
+        for model in apps.get_models()
+        for each in [*model._meta.constraints, *model._meta.indexes]
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT tablename, indexname FROM pg_indexes
+               UNION SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE conrelid <> 0"""
+        )
+        there = set(cursor.fetchall())
+
+    assert said - there == set()
