@@ -113,14 +113,15 @@ DATABASES: dict[str, dict[str, Any]] = {
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # A command works alone, and one without a server to talk to should say so at once.
-BATON_DB_POOL = env.boolean("BATON_DB_POOL", Path(sys.argv[0]).name != "manage.py")
+_is_command = Path(sys.argv[0]).name == "manage.py"
+BATON_DB_POOL = env.boolean("BATON_DB_POOL", not _is_command)
 if BATON_DB_POOL:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15}
 # 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.
 BATON_STATEMENT_SECONDS = env.integer("BATON_STATEMENT_SECONDS", 60)
 if BATON_STATEMENT_SECONDS:
     _limits = f"-c statement_timeout={BATON_STATEMENT_SECONDS}s"
-    if BATON_DB_POOL:
+    if not _is_command:
         # A process that stands still in the middle of a transaction loses its locks as it loses its leases.
         _limits += f" -c idle_in_transaction_session_timeout={BATON_LEASE_SECONDS:g}s"
     _own = DATABASES["default"]["OPTIONS"].get("options", "")

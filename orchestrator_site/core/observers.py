@@ -60,6 +60,7 @@ def tell(limit: int = 100) -> int:
 
 def _tell_one() -> bool:
     with transaction.atomic():
+        _take_time()
         due = Observation.objects.filter(given_up=False, due_at__lte=Now(), observer__in=list(_observers))
         owed = due.select_related("event").select_for_update(skip_locked=True, of=("self",)).order_by("id").first()
         if owed is None:
@@ -72,6 +73,12 @@ def _tell_one() -> bool:
         else:
             owed.delete()
         return True
+
+
+def _take_time() -> None:
+    """An observer may be slow: our transaction is not ended for standing still as long as it works."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def _note_failure(owed: Observation, error: Exception) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from django.db.models.functions import Now
+
 from orchestrator_site.core import events
 from runs import leases, lifecycle, states
 from runs.engine import asking, cancelling, failing, limits, proposing, settling, turn
@@ -47,6 +49,8 @@ def advance(lease: Lease) -> Outcome:
         asking.settle_lost(lease, unfinished[0])
         return Continue()
     if open_calls := [call for call in view.last_calls() if not call.is_settled]:
+        if late := limits.out_of_time(view.dispatch.manifest.spec().limits, leases.working_seconds(view.dispatch)):
+            return cancelling.end(lease, late.reason, late.message)
         if settling.settle(lease, view.last_calls(), view.offered):
             return Continue()
         return _wait_for_people(lease, open_calls)
@@ -56,7 +60,8 @@ def advance(lease: Lease) -> Outcome:
 
 
 def _read(lease: Lease) -> View:
-    dispatch = Dispatch.objects.select_related("run", "manifest__agent").get(pk=lease.dispatch_id)
+    joined = Dispatch.objects.select_related("run", "manifest__agent")
+    dispatch = joined.annotate(now=Now()).get(pk=lease.dispatch_id)  # type: ignore[no-redef]
     steps = list(dispatch.steps.order_by("number"))
     calls = list(dispatch.calls.select_related("request__decision").order_by("step__number", "position"))
     return View(dispatch, steps, calls, offer(dispatch.manifest.spec(), dispatch.manifest.agent.slug))

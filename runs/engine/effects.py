@@ -9,8 +9,10 @@ recover()  after a crash: what the effect class says of an attempt whose end nob
 import dataclasses
 import datetime as dt
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import connection
 from django.db.models import Max
@@ -47,7 +49,9 @@ from tools.values import (
 MOST_ATTEMPTS = 3
 # Past a call's own deadline its executor has this long to kill it and tell.
 GRACE_SECONDS = 5
+TOO_LATE = "The call's deadline passed before it was sent, so it was not."
 WORKER_GONE = "The worker went away while the call was under way."
+SENT_BEFORE = "It was sent before, and nobody can say whether it happened."
 IN_DOUBT = "It was sent before, nobody can say whether it happened, and it may not be sent again."
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
@@ -58,7 +62,7 @@ Looked = Found | Absent | CannotTell | None
 
 @dataclass(frozen=True)
 class Intent:
-    """A committed attempt and all that is needed to send it."""
+    """A committed attempt and all that is needed to send it. `since`: when it was committed, in monotonic seconds."""
 
     attempt: Attempt
     call: ToolCall
@@ -67,6 +71,13 @@ class Intent:
     timeout_seconds: float
     result_limit_bytes: int
     context: CallContext
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the attempt's deadline, which is counted from its intent; in tenths, as it is told when it passes."""
+        left = self.timeout_seconds - (time.monotonic() - self.since)
+        return min(math.ceil(left * 10) / 10, self.timeout_seconds)
 
 
 # -- intent ------------------------------------------------------------------------------------------------------
@@ -242,14 +253,20 @@ def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attem
 
 # -- send --------------------------------------------------------------------------------------------------------
 def send(intent: Intent) -> ToolResult:
-    """Runs in the carrier's thread or in a helper's: it only computes, and touches no row."""
+    """Runs in the carrier's thread or in a helper's: it only computes, and touches no row.
+
+    Nothing is begun after the attempt's deadline: whoever stood still for so long may have lost the dispatch.
+    """
     assert not connection.in_atomic_block
     connection.close()
+    seconds_left = intent.seconds_left
+    if seconds_left <= 0:
+        return ToolResult(TOO_LATE, ErrorKind.TIMEOUT, sent=False)
     try:
         result = executors.run(
             intent.spec,
             dict(intent.arguments),
-            timeout_seconds=intent.timeout_seconds,
+            timeout_seconds=seconds_left,
             result_limit_bytes=intent.result_limit_bytes,
             call=intent.context,
         )
@@ -299,6 +316,9 @@ def _settle(log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult,
     if result.error in _IN_DOUBT and result.sent:
         _settle_doubt(log, dispatch, call, intent, result, found)
         return
+    if not result.ok and _was_lost_before(intent):
+        _settle_old_doubt(log, dispatch, call, intent, result)
+        return
     ended = states.SUCCEEDED if result.ok else states.FAILED
     error = str(result.error or "")
     lifecycle.move_attempt(
@@ -333,6 +353,20 @@ def _settle_doubt(
         lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result.content, error_kind=error)
 
 
+def _was_lost_before(intent: Intent) -> bool:
+    """A keyed call is repeated without knowing what became of its earlier attempt."""
+    earlier = Attempt.objects.filter(call_id=intent.call.pk, number__lt=intent.attempt.number, status=states.UNKNOWN)
+    return intent.spec.effect == Effect.KEYED and intent.attempt.number > 1 and earlier.exists()
+
+
+def _settle_old_doubt(log: Record, dispatch: Dispatch, call: ToolCall, intent: Intent, result: ToolResult) -> None:
+    """This attempt certainly failed, which says nothing of the one before it."""
+    error, told = str(result.error), _kept(result.content)
+    lifecycle.move_attempt(log, dispatch.run_id, intent.attempt, states.FAILED, result=told, error_kind=error)
+    doubt = f"{SENT_BEFORE} The last try failed: {told}"
+    lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=doubt, error_kind=ErrorKind.LOST)
+
+
 def _ended_here(intent: Intent, result: ToolResult) -> bool:
     """Whether the attempt ran in a process of ours that was seen to exit, so that its effect cannot come later."""
     return intent.spec.executor == "python" and not result.may_go_on
@@ -347,7 +381,9 @@ def _keep_late_evidence(results: Sequence[tuple[Intent, ToolResult]]) -> None:
     for intent, result in results:
         evidence = json.dumps({"content": result.content, "error": result.error, "at": str(dt.datetime.now(dt.UTC))})
         with events.recording() as log:
-            Attempt.objects.filter(pk=intent.attempt.pk).update(late_evidence=_kept(evidence))
+            kept = Attempt.objects.filter(pk=intent.attempt.pk, late_evidence="").update(late_evidence=_kept(evidence))
+            if not kept:
+                continue
             log.run(
                 intent.context.run_id,
                 "late_evidence_kept",

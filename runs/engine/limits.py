@@ -19,11 +19,18 @@ def reached(dispatch: Dispatch, limits: Limits, calls: Iterable[ToolCall], worki
     if dispatch.tokens >= limits.tokens_total:
         sentence = f"It used {dispatch.tokens:,} tokens; its limit is {limits.tokens_total:,}."
         return GiveUp(StopReason.MAX_TOKENS, sentence)
-    if working_seconds >= limits.wall_seconds:
-        return GiveUp(StopReason.TIMEOUT, f"It worked for {limits.wall_seconds} seconds, which is its limit.")
+    if late := out_of_time(limits, working_seconds):
+        return late
     if repeated := _repeated(calls):
         sentence = f"It called {repeated} {SAME_CALL_LIMIT} times with the same arguments and got the same result."
         return GiveUp(StopReason.LOOP_DETECTED, sentence)
+    return None
+
+
+def out_of_time(limits: Limits, working_seconds: float) -> GiveUp | None:
+    """Asked before every call as well: what was proposed in time is not begun after it."""
+    if working_seconds >= limits.wall_seconds:
+        return GiveUp(StopReason.TIMEOUT, f"It worked for {limits.wall_seconds} seconds, which is its limit.")
     return None
 
 

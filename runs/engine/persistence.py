@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
+
+from orchestrator_site.core import outages
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,9 @@ def until_written(write: Callable[[], None]) -> None:
     for pause in PAUSES_SECONDS:
         try:
             return write()
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
+            if isinstance(error, InternalError) and not outages.is_away(error):
+                raise
             logger.warning("not written, and tried again: %s", error)
             connection.close()
             time.sleep(pause)

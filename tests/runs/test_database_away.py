@@ -1,5 +1,6 @@
 """The connection breaks in mid-turn: what a tool brought is kept, and the dispatch is soon free for the next worker."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,15 +32,35 @@ def acting(model: ScriptedModel) -> None:
     agent("worker", "act")
 
 
-def cut_at(monkeypatch: pytest.MonkeyPatch, module: Any, point: str, times: int = 1) -> None:
-    """The server ends our session when this point is reached, as often as said."""
+def end_our_session() -> None:
+    end_session_of(connection.connection.info.backend_pid)
+
+
+def stand_still() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
+    time.sleep(0.3)
+
+
+def take_no_writes() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+
+
+Trouble = Callable[[], None]
+
+
+def cut_at(
+    monkeypatch: pytest.MonkeyPatch, module: Any, point: str, times: int = 1, trouble: Trouble = end_our_session
+) -> None:
+    """There is trouble with the database when this point is reached, as often as said."""
     original, left = module.crashpoints.reach, [times]
 
     def reached(name: str) -> None:
         original(name)
         if name == point and left[0]:
             left[0] -= 1
-            end_session_of(connection.connection.info.backend_pid)
+            trouble()
 
     monkeypatch.setattr(module.crashpoints, "reach", reached)
 
@@ -69,11 +90,12 @@ def lose_the_word_of(monkeypatch: pytest.MonkeyPatch, is_ours: Callable[[], bool
     monkeypatch.setattr(connection, "_commit", committed)
 
 
+@pytest.mark.parametrize("trouble", [end_our_session, stand_still, take_no_writes])
 def test_what_a_tool_brought_is_written_once_the_database_is_back(
-    acting: None, ann: User, ledger: Process, monkeypatch: pytest.MonkeyPatch
+    acting: None, ann: User, ledger: Process, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
 ) -> None:
     run = start(ann, script(call(("act", {})), text("Done.")))
-    cut_at(monkeypatch, effects, "before_record_commit", times=3)
+    cut_at(monkeypatch, effects, "before_record_commit", times=3, trouble=trouble)
 
     run = carry_all(run)
 

@@ -216,6 +216,20 @@ class TestACallInDoubtThatMayNoLongerBeSent:
         assert run.status == states.CANCELLED
         self.is_in_doubt(run)
 
+    @pytest.mark.parametrize("kind", [ErrorKind.UNREACHABLE, ErrorKind.HTTP_STATUS])
+    def test_because_its_repetition_failed(self, model, ann, monkeypatch, kind):
+        """That the second attempt did nothing says nothing of the first."""
+        acting(Effect.KEYED)
+        run = start(ann, script(ACT, DONE))
+        answers = iter([LOST, ToolResult("Nobody is there.", kind, sent=kind == ErrorKind.HTTP_STATUS)])
+        monkeypatch.setattr(executors, "run", lambda *args, **kwargs: next(answers))
+
+        carry_all(run)
+
+        self.is_in_doubt(run)
+        assert "The last try failed: Nobody is there." in only_call(run).result
+        assert list(Attempt.objects.values_list("status", flat=True)) == [states.UNKNOWN, states.FAILED]
+
     def test_control_it_is_sent_again(self, model, ann, monkeypatch):
         acting(Effect.KEYED)
         run = start(ann, script(ACT, DONE))
