@@ -17,37 +17,13 @@ from runs.models import Run
 from runs.uncertain import Finding
 from tests.faults import batch
 from tests.faults.batch import CELLS, Batch, Cell, Holds
+from tests.faults.points import FREE_CALLS, INTENDED, RECORDED, SENT, known_at
 from tests.model_fixtures import Process
 from tests.runs.cast import eventually
 from tests.stack import Stack
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
-
-# Where the worker dies, and what is known of a call there.
-NOT_YET, INTENDED, SENT, RECORDED = "no intent is committed", "the intent is", "it had its effect", "and was recorded"
-FREE_CALLS = {
-    "before_claim_commit": NOT_YET,
-    "after_claim": NOT_YET,
-    "after_reserve": NOT_YET,
-    "after_reply": NOT_YET,
-    "before_reply_commit": NOT_YET,
-    "after_reply_commit": NOT_YET,
-    "before_doorbell": NOT_YET,
-    "before_intent_commit": NOT_YET,
-    "after_intent": INTENDED,
-    "during": SENT,
-    "after_send": SENT,
-    "before_record_commit": SENT,
-    "after_record_commit": RECORDED,
-}
-# An approved call is the first thing its worker does, so that the next model call and the doorbell come after it.
-LATER = ["after_reserve", "after_reply", "before_reply_commit", "after_reply_commit", "before_doorbell"]
-ASKED_CALLS = FREE_CALLS | dict.fromkeys(LATER, RECORDED)
-
-
-def known_at(point: str, cell: Cell) -> str:
-    return (ASKED_CALLS if cell.gated else FREE_CALLS)[point]
 
 
 def test_every_point_is_in_the_table() -> None:
