@@ -362,7 +362,15 @@ def _was_lost_before(intent: Intent) -> bool:
 def _settle_old_doubt(log: Record, dispatch: Dispatch, call: ToolCall, intent: Intent, result: ToolResult) -> None:
     """This attempt certainly failed, which says nothing of the one before it."""
     error, told = str(result.error), _kept(result.content)
-    lifecycle.move_attempt(log, dispatch.run_id, intent.attempt, states.FAILED, result=told, error_kind=error)
+    lifecycle.move_attempt(
+        log,
+        dispatch.run_id,
+        intent.attempt,
+        states.FAILED,
+        result=told,
+        error_kind=error,
+        nothing_sent=not result.sent,
+    )
     doubt = f"{SENT_BEFORE} The last try failed: {told}"
     lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=doubt, error_kind=ErrorKind.LOST)
 
