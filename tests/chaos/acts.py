@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from tests.chaos import history, report, stuck
 from tests.chaos.checker import Verdict, check
@@ -98,6 +99,7 @@ def _judge(stage: Stage, folder: Path) -> tuple[Material, Verdict]:
 
 def _audit() -> str:
     """What `verify_audit` says; raises CommandError when it finds a fault."""
+    connection.close()  # as it may be, from before a restart
     out = StringIO()
     call_command("verify_audit", stdout=out)
     return out.getvalue().strip()

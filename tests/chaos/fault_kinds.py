@@ -47,12 +47,12 @@ def kind(weight: int) -> Callable[[Strike], Strike]:
 
 
 # -- processes die -----------------------------------------------------------------------------------------------
-@kind(12)
+@kind(14)
 def kill_worker(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, *SUPERVISED_WORKERS)
 
 
-@kind(8)
+@kind(9)
 def kill_stray_worker(stage: Stage, dice: Random) -> Blow | None:
     """Nobody tells the engine: what it held is free when its leases have run out."""
     return _kill_stray(stage, dice, "stray")
@@ -73,12 +73,12 @@ def kill_beat(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, "beat")
 
 
-@kind(6)
+@kind(8)
 def kill_redis(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, "redis")
 
 
-@kind(6)
+@kind(7)
 def restart_postgres(stage: Stage, dice: Random) -> Blow | None:
     """An immediate shutdown: every session ends where it is, and the next start replays the log."""
     return _kill_supervised(stage, dice, "postgres", signum=SIGQUIT)

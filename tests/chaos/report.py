@@ -20,12 +20,14 @@ def _row(what: str, figure: object, told: str = "") -> str:
 
 def _work(material: Material) -> list[str]:
     runs = Counter(run["status"] for run in material.runs.values())
+    ends = Counter(each["stop_reason"] or each["status"] for each in material.dispatches.values())
     actions, asked = gated(material)
     effects = sum(map(len, material.effects.values()))
     statuses = Counter(call["status"] for call in material.calls.values())
     classes = Counter(call["effect"] for call in material.calls.values())
     return [
         _row("runs", sum(runs.values()), _listed(runs)),
+        _row("dispatches", sum(ends.values()), _listed(ends)),
         _row("gated actions", actions, _listed(classes)),
         _row("  of these asked a person", asked),
         _row("  and came to their ends as", "", _listed(statuses)),
@@ -40,7 +42,14 @@ def _faults(material: Material) -> list[str]:
     return [
         _row("kills", sum(kills.values()), _listed(kills)),
         _row("other faults", sum(others.values()), _listed(others)),
+        *_answers(material),
     ]
+
+
+def _answers(material: Material) -> list[str]:
+    """How the API answered the people, who asked again until it did."""
+    left: list[Counter[str]] = [Counter(line["answers"]) for line in material.people if line["what"] == "leave"]
+    return [_row("answers of the API", sum(answers.values()), _listed(answers)) for answers in left]
 
 
 def _zeros(verdict: Verdict) -> list[str]:

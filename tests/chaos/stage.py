@@ -184,12 +184,6 @@ class Stage:
         self.deaths[name].append(time.monotonic())
         return self.platform.kill(name, signum)
 
-    def signal(self, name: str, signum: signal.Signals) -> int:
-        child = self.child(name)
-        pid = child.pid
-        child.send(signum)
-        return pid
-
     # -- healing ----------------------------------------------------------------------------------------------
     def let_all_go_on(self) -> None:
         for child in [*self.platform.children.values(), *self.strays.values(), *self.company.values()]:
