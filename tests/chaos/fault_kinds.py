@@ -34,6 +34,9 @@ class Blow:
     told: dict[str, Any] = field(default_factory=dict)
 
 
+# How often the last worker is killed too, when it is drawn.
+NONE_LEFT = 0.1
+
 Strike = Callable[[Stage, Random], Blow | None]
 KINDS: dict[str, tuple[int, Strike]] = {}
 
@@ -49,12 +52,16 @@ def kind(weight: int) -> Callable[[Strike], Strike]:
 # -- processes die -----------------------------------------------------------------------------------------------
 @kind(14)
 def kill_worker(stage: Stage, dice: Random) -> Blow | None:
+    if not _spares_one(stage, dice):
+        return None
     return _kill_supervised(stage, dice, *SUPERVISED_WORKERS)
 
 
 @kind(9)
 def kill_stray_worker(stage: Stage, dice: Random) -> Blow | None:
     """Nobody tells the engine: what it held is free when its leases have run out."""
+    if not _spares_one(stage, dice):
+        return None
     return _kill_stray(stage, dice, "stray")
 
 
@@ -188,6 +195,11 @@ def substitute_arguments(stage: Stage, dice: Random) -> Blow | None:
 
 
 # -- how it is done ----------------------------------------------------------------------------------------------
+def _spares_one(stage: Stage, dice: Random) -> bool:
+    """Mostly a worker is left, or nothing would happen that could go wrong; at times there is none."""
+    return len(stage.ready(*stage.workers())) > 1 or dice.random() < NONE_LEFT
+
+
 def _kill_supervised(stage: Stage, dice: Random, *names: str, signum: signal.Signals = SIGKILL) -> Blow | None:
     if not (mortal := stage.may_die(*names)):
         return None

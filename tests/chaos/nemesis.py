@@ -12,6 +12,8 @@ import redis
 from tests.chaos.fault_kinds import KINDS, Blow
 from tests.chaos.stage import Stage
 
+DRAWS = 4
+
 
 class Nemesis:
     """`look` is called many times a second by whoever watches the platform, and answers whether it has had enough."""
@@ -42,14 +44,17 @@ class Nemesis:
         self._take_back(float("inf"))
 
     def _strike(self) -> None:
-        [name] = self.dice.choices(self.names, self.weights)
-        try:
-            blow = KINDS[name][1](self.stage, self.dice)
-        except (psycopg.OperationalError, redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            self._write(name, missed=str(error))  # what it wanted to strike is down already
-            return
-        if blow is not None:
-            self._note(name, blow)
+        """One blow, unless a few kinds in a row find nobody to strike at this moment."""
+        for _ in range(DRAWS):
+            [name] = self.dice.choices(self.names, self.weights)
+            try:
+                blow = KINDS[name][1](self.stage, self.dice)
+            except (psycopg.OperationalError, redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                self._write(name, missed=str(error))  # what it wanted to strike is down already
+                return
+            if blow is not None:
+                self._note(name, blow)
+                return
 
     def _note(self, name: str, blow: Blow) -> None:
         if blow.take_back is not None:

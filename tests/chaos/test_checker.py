@@ -92,7 +92,7 @@ def well() -> Material:
         "ruling": json.dumps({"verdict": "NeedsApproval"}),
         "request_id": "q",
         "error_kind": "",
-        "result": "",
+        "result": '{"made":"r1.1"}',
     }
     dispatch = {
         "id": "d",
@@ -185,6 +185,20 @@ def with_claim(material: Material, before: str) -> None:
     material.tables["runs_step"][1]["fence"] = 3
 
 
+def with_cancel(material: Material, before: str) -> None:
+    rows = material.tables["core_event"]
+    index = next(index for index, row in enumerate(rows) if row["type"] == before)
+    rows.insert(index, event(0, "cancel_requested", 3.9, "user:app"))
+    material.tables["core_event"] = [row | {"seq": seq} for seq, row in enumerate(rows, start=1)]
+    material.tables["runs_run"][0]["cancel_requested_at"] = at(3.9)
+
+
+def finding(call: str, finding: str) -> Row:
+    return {"who": "olivia", "what": "found", "call": call, "finding": finding, "status": 200}
+
+
+CANCELLED = {"who": "app", "what": "cancelled", "run": "run", "status": 200}
+
 SPOILED: list[tuple[str, str, Spoil]] = [
     ("an accepted run is gone", "lost", lambda m: m.people[1].update(run="another")),
     ("a decision that was told is gone", "lost", lambda m: m.people[3].update(request="another")),
@@ -202,12 +216,26 @@ SPOILED: list[tuple[str, str, Spoil]] = [
         "duplicated",
         lambda m: m.of("runs_step")[1].update(reply=m.of("runs_step")[0]["reply"]),
     ),
+    ("a finding that was told is gone", "lost", lambda m: m.people.append(finding("c", "repeat"))),
+    ("a cancel that was told is gone", "lost", lambda m: m.people.append(CANCELLED)),
+    ("another call's result", "done without effect", lambda m: call(m).update(result='{"made":"r1.2"}')),
     ("done, and nothing happened", "done without effect", lambda m: m.ledger.pop()),
     ("it arrived without an attempt", "effects unaccounted for", lambda m: m.ledger.append(m.ledger[0])),
     ("it arrived from no call", "effects unaccounted for", lambda m: m.ledger.append(m.ledger[0] | {"key": "baton-x"})),
     ("it happened before its intent", "effects unaccounted for", lambda m: m.ledger[1].update(at=moment(3.5))),
     ("a run nobody started", "effects unaccounted for", lambda m: m.people.pop(0)),
     ("a decision nobody meant", "effects unaccounted for", lambda m: m.people[2].update(who="ada")),
+    (
+        "a finding nobody made",
+        "effects unaccounted for",
+        lambda m: m.of("core_event").append(event(25, "uncertain_call_decided", 7, call="c", finding="repeat")),
+    ),
+    (
+        "unsafe, and sent again by the machine",
+        "effects of calls not permitted",
+        lambda m: m.of("runs_attempt").append(m.of("runs_attempt")[0] | {"number": 2}),
+    ),
+    ("begun after a cancel", "effects of calls not permitted", lambda m: with_cancel(m, "attempt_sent")),
     ("refused, and happened", "effects of calls not permitted", lambda m: call(m).update(status="refused")),
     ("cancelled, and happened", "effects of calls not permitted", lambda m: call(m).update(status="cancelled")),
     (

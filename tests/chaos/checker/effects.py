@@ -71,8 +71,22 @@ def check_calls(material: Material, verdict: Verdict) -> None:
             verdict.say("effects of calls said not to have happened", told)
         if status == "resolved" and call["error_kind"] == "" and not made:
             verdict.say("done without effect", f"{key} was resolved as having happened")
+        if status == "done":
+            _check_result(call, verdict)
         if made:
             _check_permission(material, call, verdict)
+        if call["effect"] == "unsafe" and len(attempts) > 1 + material.repeats[call["id"]]:
+            told = (
+                f"unsafe {key} has {len(attempts)} attempts, and a person asked for {material.repeats[call['id']]} more"
+            )
+            verdict.say("effects of calls not permitted", told)
+
+
+def _check_result(call: Row, verdict: Verdict) -> None:
+    """What the model is told is what the outside world answered to this call and no other."""
+    mark = json.loads(call["arguments"])["mark"]
+    if call["result"] not in (json.dumps({word: mark}, separators=(",", ":")) for word in ("made", "read")):
+        verdict.say("done without effect", f"{key_of(call)} ({mark}) was given another result: {call['result'][:80]}")
 
 
 def _is_answered_by_person(material: Material, call: Row) -> bool:

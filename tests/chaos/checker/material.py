@@ -89,6 +89,12 @@ class Material:
         return Counter(line["key"] for line in self.ledger if line["what"] == "read")
 
     @cached_property
+    def repeats(self) -> Counter[str]:
+        """By call, how often a person was told that it will be run again."""
+        found = [line for line in self.people if line["what"] == "found" and line["status"] == 200]
+        return Counter(line["call"] for line in found if line["finding"] == "repeat")
+
+    @cached_property
     def events(self) -> dict[str, list[Row]]:
         """By run, in order, with `data` parsed."""
         rows = [row | {"data": json.loads(row["data"])} for row in self.of("core_event") if row["run_id"]]
