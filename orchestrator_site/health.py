@@ -13,8 +13,9 @@ from django.db.models.functions import Coalesce, Now
 
 from agents import roster
 from agents.models import WorkerRoster
+from orchestrator_site.core import checkpoints, restorations
 from orchestrator_site.core.clock import database_now
-from orchestrator_site.core.models import ChainHead, Event, Observation
+from orchestrator_site.core.models import ChainHead, Checkpoint, Event, Observation
 from runs import states
 from runs.models import Dispatch, ToolCall
 
@@ -108,6 +109,28 @@ def _estimated(model: type[Model]) -> int:
         return int(cursor.fetchone()[0])
 
 
+@dataclass(frozen=True)
+class Signed:
+    """How far the audit's checkpoints go. `moved`: chains that have grown since; `stands_still`: a backup was restored
+    and work waits until it is marked."""
+
+    newest: Checkpoint | None
+    moved: int
+    stands_still: bool
+
+    @property
+    def is_behind(self) -> bool:
+        """What moved long ago is signed by now, where workers run, have a key, and can write."""
+        if not self.moved or self.newest is None:
+            return False
+        return (database_now() - self.newest.at).total_seconds() > 5 * settings.BATON_CHECKPOINT_SECONDS
+
+
+def signed() -> Signed:
+    moved = ChainHead.objects.filter(moved=True).order_by("chain")[:1000].count()
+    return Signed(checkpoints.newest(), moved, restorations.unmarked() is not None)
+
+
 def everything() -> dict[str, object]:
     """What the health page shows; when the database does not answer, only that."""
     reached = services()
@@ -126,4 +149,5 @@ def everything() -> dict[str, object]:
         "uncertain": ToolCall.objects.uncertain().count(),
         "observers": failing_observers(),
         "chains": chains(),
+        "signed": signed(),
     }

@@ -91,6 +91,9 @@ def why_no_retry(run: Run) -> str | None:
         return "The run is not finished; cancel it first."
     if ToolCall.objects.with_effect_in(run.pk).exists():
         return "The run had effects that a second one would repeat; start a new one that says what is left."
+    if run.restored_at is not None:
+        told = "The database was restored from a backup during the run, so nobody knows all of its effects"
+        return f"{told}; start a new one that says what is left."
     return None
 
 

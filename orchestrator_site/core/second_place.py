@@ -62,7 +62,7 @@ def is_lost(number: int) -> bool:
 
 
 def _add(last: Checkpoint, known: Known | None) -> Known:
-    """A place that is new begins with today: an old checkpoint copied late would prove nothing."""
+    """A place that is new begins with the newest: an old checkpoint copied late would prove nothing."""
     after = last.number - 1 if known is None else known.number
     rows = list(Checkpoint.objects.filter(number__gt=after).order_by("number")[:BATCH])
     with _held(last.log) as folder:
@@ -108,14 +108,15 @@ def records(log: UUID) -> Iterator[dict[str, Any]]:
 
 def _newest(log: UUID) -> Known | None:
     for path in reversed(_files(log)):
-        if (last := _last_of(path, path.stat().st_size)) is not None:
+        found = path.stat()
+        if (last := _last_of(path, found.st_size, found.st_mtime_ns, found.st_ino)) is not None:
             return Known(log, *last)
     return None
 
 
 @lru_cache(maxsize=16)
-def _last_of(path: Path, size: int) -> tuple[int, str] | None:
-    """Number and hash of a file's last whole line. The file only grows, so its size says whether that has changed."""
+def _last_of(path: Path, size: int, *unchanged: int) -> tuple[int, str] | None:
+    """Number and hash of a file's last whole line; read again when the file has changed."""
     for line in _lines_from_the_end(path, size):
         if (record := _read(line)) is not None:
             return record["number"], canonical.digest(record["body"])

@@ -21,7 +21,7 @@ from orchestrator_site.core import checkpoints, events, restorations, roles, sec
 from orchestrator_site.core.events import PLATFORM
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.models import Checkpoint, Event, Restoration
-from runs import carrier, leases, reconcile, restored, states, uncertain
+from runs import carrier, intake, leases, reconcile, restored, states, uncertain
 from runs.engine import effects
 from runs.errors import LostLease, NotPossible
 from runs.models import Attempt, Dispatch, Run, ToolCall
@@ -252,6 +252,18 @@ def test_what_is_run_again_on_a_persons_word_is_not_asked_for_once_more(back: Sc
     assert only_call(back.keyed).status == states.DONE
 
 
+def test_a_run_that_was_restored_is_not_tried_again_as_it_was(back: Scene):
+    """Nobody knows all of its effects, also where it has none that is known."""
+    carry_everything()
+    cast.decide(request_of(back.queued), back.bob, "rejected", reason="No.")
+    carry_everything()
+    queued, done = Run.objects.get(pk=back.queued.pk), Run.objects.get(pk=back.reading.pk)
+
+    assert queued.is_final
+    assert "restored from a backup" in (intake.why_no_retry(queued) or "")
+    assert "restored from a backup" in (intake.why_no_retry(done) or "")
+
+
 def test_a_call_that_was_ready_and_never_known_to_be_sent_is_not_taken_for_dead(back: Scene):
     carry_everything()
 
@@ -317,6 +329,7 @@ def test_a_running_process_finds_it_too(now: Scene, past: Past, ledger: Process)
 
 def test_nothing_is_found_where_nothing_was_restored(now: Scene):
     carry_everything()
+    say(PLATFORM, 1)
     checkpoint()
     restored.forget()
     carry_everything()
