@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 
@@ -33,6 +33,13 @@ def drain(**kwargs: Any) -> None:
     from runs import worker
 
     worker.drain()
+
+
+@worker_shutdown.connect
+def leave(**kwargs: Any) -> None:
+    from runs import worker
+
+    worker.leave()
 
 
 @worker_ready.connect

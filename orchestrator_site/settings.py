@@ -33,6 +33,7 @@ BATON_ROSTER_POLL_SECONDS = env.seconds("BATON_ROSTER_POLL_SECONDS", 2)
 BATON_APPROVAL_SECONDS = env.seconds("BATON_APPROVAL_SECONDS", 24 * 3600)
 BATON_MODEL_TIMEOUT_SECONDS = env.seconds("BATON_MODEL_TIMEOUT_SECONDS", 600)
 BATON_CALLABLES = env.words("BATON_CALLABLES", [])
+BATON_GRACE_SECONDS = env.seconds("BATON_GRACE_SECONDS", 20)
 BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
 
 # The audit's signed checkpoints: how often, their second place beside the database, and the key that signs them.

@@ -25,6 +25,7 @@ TRIPPED_SECONDS = 2
 def carry(dispatch_id: UUID) -> bool:
     """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
     if draining.is_set():
+        doorbells.ring(dispatch_id)  # for another worker
         return False
     lease = None
     try:

@@ -185,6 +185,10 @@ class Keeper:
                 if self._held.get(lease.dispatch_id) == lease:
                     del self._held[lease.dispatch_id]
 
+    def held(self) -> list[Lease]:
+        with self._lock:
+            return list(self._held.values())
+
     def drop(self, lease: Lease) -> None:
         """Never blocks and never raises: the database may not answer at the moment."""
         with self._lock:
@@ -210,8 +214,7 @@ class Keeper:
                 connection.close()
 
     def renew(self) -> int:
-        with self._lock:
-            held = list(self._held.values())
+        held = self.held()
         if not held:
             return 0
         with connection.cursor() as cursor:

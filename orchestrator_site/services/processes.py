@@ -7,10 +7,13 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from django.conf import settings
+
 from .child import Child
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRACEFUL_SECONDS = 5  # what open streams get on a stop before uvicorn closes them
+LEAVING_SECONDS = 5  # what a worker gets after its grace time, to hand back what it still holds
 
 
 def web(*, host: str = "127.0.0.1", port: int, env: Mapping[str, str], logs: Path, name: str = "web") -> Child:
@@ -37,6 +40,7 @@ def worker(name: str, *, env: Mapping[str, str], logs: Path) -> Child:
         log=logs / f"{name}.log",
         env=_named(env, name) | {"BATON_READY_FILE": str(ready_file)},
         ready=lambda child: ready_file.exists() and ready_file.read_text() == str(child.pid),
+        stop_seconds=settings.BATON_GRACE_SECONDS + LEAVING_SECONDS,
         folder=REPOSITORY,
     )
 
