@@ -174,12 +174,8 @@ class Company:
         else:
             return
         self.diary("olivia", "finds", call=call["id"], body=body)
-        status, problem = await self.by["olivia"].post(f"uncertain/{call['id']}/resolve/", body)
+        status, _ = await self.by["olivia"].post(f"uncertain/{call['id']}/resolve/", body)
         self.diary("olivia", "found", call=call["id"], finding=body["finding"], status=status)
-        if status == 409 and body["finding"] == "repeat" and "ended" in str(problem.get("detail")):
-            await self.by["olivia"].post(
-                f"uncertain/{call['id']}/resolve/", {"finding": "abandon", "reason": "Too late."}
-            )
 
     def _is_quiet(self) -> bool:
         return self.finishing_since is not None and time.monotonic() - self.finishing_since > QUIET_SECONDS
