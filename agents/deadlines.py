@@ -31,10 +31,16 @@ def limited(client: httpx2.Client) -> httpx2.Client:
     """The same client, obeying `within`, through proxies too."""
     for transport in [client._transport, *client._mounts.values()]:
         if isinstance(transport, httpx2.HTTPTransport):
-            # The transport has no parameter for it; test_llm's dripping server holds this line in place.
-            pool: Any = transport._pool
-            pool._network_backend = _Backend(pool._network_backend)
+            limit(transport)
     return client
+
+
+def limit(transport: httpx2.HTTPTransport) -> httpx2.HTTPTransport:
+    """The same transport, obeying `within`."""
+    # It has no parameter for it; test_llm's dripping server holds this line in place.
+    pool: Any = transport._pool
+    pool._network_backend = _Backend(pool._network_backend)
+    return transport
 
 
 def _left(timeout: float | None, expired: type[Exception]) -> float | None:

@@ -14,46 +14,49 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import anthropic
 import httpx2
 from anthropic import APIConnectionError, APIStatusError, APITimeoutError
 from django.conf import settings
 
-from agents import deadlines
+from agents import connections, deadlines, wire
 from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, Usage
 from orchestrator_site.core.own_secrets import PLATFORM_OWN
 
 logger = logging.getLogger(__name__)
 
-# One client serves all threads of a worker; measured with 200 calls at once.
-LIMITS = httpx2.Limits(max_connections=300, max_keepalive_connections=300, keepalive_expiry=60)
+# A longer reply is streamed: a connection on which nothing comes for minutes is cut by whoever stands between.
+LONGEST_UNSTREAMED_TOKENS = 8192
 CONNECT_SECONDS = 5.0
 LONGEST_MESSAGE = 240
 
-EPHEMERAL = {"type": "ephemeral"}
-MARKABLE = frozenset({"text", "tool_result", "tool_use", "image", "document"})
-
+T = TypeVar("T")
 Block = dict[str, Any]
 OnText = Callable[[str], None]
 
 
 def complete(request: ModelRequest, on_text: OnText | None = None) -> ModelReply | ModelFailure:
-    """One model call, streamed; never raises, and ends within `timeout_seconds`, whatever the server does.
+    """One model call; never raises, and ends within `timeout_seconds`, whatever the server does.
 
-    `on_text` is given the text as it comes, on this thread. A reply whose stop reason is not `tool_use` may end in
+    With `on_text`, which is given the text as it comes, on this thread, or where the reply may be long, it is streamed;
+    else it comes whole, which costs half. A reply whose stop reason is not `tool_use` may end in
     a call that was cut short: only `tool_use` promises that every call in it is whole.
     """
     access = _access(request)
     if isinstance(access, ModelFailure):
         return access
     reading = _Reading()
-    with deadlines.within(request.timeout_seconds):
-        try:
-            return _streamed(access, request, on_text, reading)
-        except Exception as error:
-            return reading.counted(_failure(error, request, access), request.max_tokens)
+    try:
+        client = _sent(lambda timeout: _client(access), request)
+        with deadlines.within(request.timeout_seconds):
+            if on_text is None and request.max_tokens <= LONGEST_UNSTREAMED_TOKENS:
+                return _whole(client, request, reading)
+            return _streamed(client, request, on_text, reading)
+    except Exception as error:
+        return reading.counted(_failure(error, request, access), request.max_tokens)
 
 
 class _Unsendable(Exception):
@@ -108,7 +111,7 @@ def _client(access: _Access) -> anthropic.Anthropic:
     with _clients_lock:
         if access not in _clients:
             # A redirect would carry the prompt to a server that nobody has named.
-            http = deadlines.limited(anthropic.DefaultHttpxClient(limits=LIMITS, follow_redirects=False))
+            http = connections.stacked(anthropic.DefaultHttpxClient(follow_redirects=False))
             _clients[access] = anthropic.Anthropic(
                 api_key=access.key, base_url=access.base_url, max_retries=0, http_client=http
             )
@@ -123,48 +126,6 @@ def close() -> None:
         _clients.clear()
 
 
-# The request
-
-
-def wire_request(request: ModelRequest) -> dict[str, Any]:
-    """The arguments of the SDK's call, with the prompt-cache breakpoints set.
-
-    Four are allowed and used: tools, system, the newest message, and the user message before it, which ended the
-    previous request: a cache entry more than twenty blocks back would not be found otherwise.
-    """
-    messages = [dict(message) for message in request.messages]
-    for index in _turn_ends(messages):
-        messages[index]["content"] = _marked(messages[index]["content"])
-    wired: dict[str, Any] = {
-        "model": request.model.provider_model,
-        "max_tokens": request.max_tokens,
-        "messages": messages,
-    }
-    if request.system:
-        wired["system"] = [{"type": "text", "text": request.system, "cache_control": EPHEMERAL}]
-    if request.tools:
-        wired["tools"] = [*request.tools[:-1], {**request.tools[-1], "cache_control": EPHEMERAL}]
-    return wired
-
-
-def _turn_ends(messages: list[dict[str, Any]]) -> set[int]:
-    """The newest message and the newest user message ahead of it."""
-    newest = len(messages) - 1
-    earlier = [index for index, message in enumerate(messages[:newest]) if message["role"] == "user"]
-    return {newest, *earlier[-1:]} if messages else set()
-
-
-def _marked(content: str | Iterable[Mapping[str, Any]]) -> list[Block]:
-    """The content as blocks, the last one that may carry a breakpoint carrying it."""
-    given = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    blocks: list[Block] = [dict(block) for block in given]
-    for block in reversed(blocks):
-        if block.get("type") in MARKABLE:
-            block["cache_control"] = EPHEMERAL
-            break
-    return blocks
-
-
 # The reply
 
 
@@ -173,9 +134,12 @@ class _Reading:
     """A reply as far as it came, for what is owed when it does not come to its end."""
 
     stream: anthropic.MessageStream[None] | None = None
+    usage: Usage | None = None  # of a reply that came whole
 
     def counted(self, failure: ModelFailure, max_tokens: int) -> ModelFailure:
         """With the usage that the server named at the start of its reply; what it wrote since is counted in full."""
+        if self.usage is not None:
+            return replace(failure, usage=self.usage, is_usage_estimated=False)
         message = self.stream and self.stream._current_snapshot_or_none()
         try:
             usage = _usage(message.usage) if message else Usage()
@@ -188,11 +152,13 @@ class _Reading:
         return replace(failure, usage=usage, is_usage_estimated=False)
 
 
-def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None, reading: _Reading) -> ModelReply:
+def _streamed(
+    client: anthropic.Anthropic, request: ModelRequest, on_text: OnText | None, reading: _Reading
+) -> ModelReply:
     written: defaultdict[int, str] = defaultdict(str)
     finished = False
     hear = _Ear(on_text)
-    with _opened(access, request) as stream:
+    with _opened(client, request) as stream:
         reading.stream = stream
         for event in stream:
             if event.type == "text":
@@ -219,12 +185,58 @@ def _streamed(access: _Access, request: ModelRequest, on_text: OnText | None, re
     )
 
 
-def _opened(access: _Access, request: ModelRequest) -> anthropic.MessageStream[None]:
-    """The stream of a request that was sent and answered with a 2xx."""
-    seconds = request.timeout_seconds
-    timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+def _whole(client: anthropic.Anthropic, request: ModelRequest, reading: _Reading) -> ModelReply:
+    """The reply's JSON as it came, by the SDK's own way of sending, with a body that we have written."""
+    response = _sent(
+        lambda timeout: client.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            content=wire.body(request),
+            options={"timeout": timeout, "headers": {"Content-Type": "application/json"}},
+        ),
+        request,
+    )
     try:
-        return _client(access).messages.stream(**wire_request(request), timeout=timeout).__enter__()
+        reply = json.loads(response.content, parse_constant=_no_number)
+        blocks = [dict(block) for block in reply["content"]]
+        usage, stop_reason = SimpleNamespace(**reply["usage"]), reply["stop_reason"] or "unknown"
+    except (ValueError, TypeError, KeyError) as error:
+        raise _NotAReply("garbage", "The model server answered with something that is no model reply.") from error
+    reading.usage = _usage(usage)
+    if stop_reason == "tool_use":
+        _check_inputs(blocks)
+    return ModelReply(
+        content=_cleaned(blocks),
+        stop_reason=str(stop_reason),
+        usage=reading.usage,
+        model=str(reply.get("model", "")),
+        request_id=response.headers.get("request-id", ""),
+        stop_details={name: value for name, value in (reply.get("stop_details") or {}).items() if value is not None},
+    )
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_inputs(blocks: Iterable[Block]) -> None:
+    for block in blocks:
+        if block.get("type") == "tool_use" and not isinstance(block.get("input"), dict):
+            raise _NotAReply("garbage", f"The model called {block.get('name')!r} with arguments that are no object.")
+
+
+def _opened(client: anthropic.Anthropic, request: ModelRequest) -> anthropic.MessageStream[None]:
+    """The stream of a request that was sent and answered with a 2xx."""
+    return _sent(
+        lambda timeout: client.messages.stream(**wire.arguments(request), timeout=timeout).__enter__(), request
+    )
+
+
+def _sent(send: Callable[[httpx2.Timeout], T], request: ModelRequest) -> T:
+    """What `send` brings; raises _Unsendable for what went wrong ahead of the sending."""
+    seconds = request.timeout_seconds
+    try:
+        return send(httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)))
     except (anthropic.APIError, httpx2.HTTPError, httpx2.InvalidURL):
         raise
     except Exception as error:
@@ -262,20 +274,25 @@ def _check_calls(content: Iterable[Any], written: Mapping[int, str]) -> None:
 
 
 def _content(content: Iterable[Any]) -> list[Block]:
-    """Plain JSON blocks as the SDK would echo them, without what the API refuses when it is echoed.
+    """Plain JSON blocks as the SDK would echo them."""
+    dumped = (block.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False) for block in content)
+    return _cleaned(dumped)
+
+
+def _cleaned(blocks: Iterable[Block]) -> list[Block]:
+    """Without what the API refuses when it is echoed.
 
     Fields the server did not send stay away; a null inside a citation stays, for there the API asks for it.
     """
-    blocks = []
-    for block in content:
-        plain = block.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
-        plain = {name: value for name, value in plain.items() if value is not None}
+    cleaned = []
+    for block in blocks:
+        plain = {name: value for name, value in block.items() if value is not None}
         if plain.get("type") == "text" and not plain.get("text", "").strip():
             continue  # the API sends blank text at times, and does not take it back
         if plain.get("citations"):
             plain["citations"] = [_without_file_id(citation) for citation in plain["citations"]]
-        blocks.append(plain)
-    return blocks
+        cleaned.append(plain)
+    return cleaned
 
 
 def _without_file_id(citation: Block) -> Block:

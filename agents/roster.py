@@ -5,16 +5,18 @@ listener at the commit. A process that missed it learns of it from the epoch a d
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
 from pydantic import ValidationError
 
 from agents.models import Agent, Manifest, OrderingRule, RosterEpoch
 from agents.values import AgentKind, ManifestSpec
+
+T = TypeVar("T")
 
 CHANNEL = "roster"
 _DISPATCH = "dispatch_to_"
@@ -61,12 +63,22 @@ class Rule:
 
 @dataclass(frozen=True)
 class Roster:
-    """`errors` says, by slug, whose published manifest cannot be read; such an agent keeps its last good entry."""
+    """`errors` says, by slug, whose published manifest cannot be read; such an agent keeps its last good entry.
+
+    `kept` holds what was read from the rows of this epoch, or worked out from them: it goes when the roster goes.
+    """
 
     epoch: int
     entries: Mapping[str, Entry]
     rules: tuple[Rule, ...] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def keep(self, key: Hashable, read: Callable[[], T]) -> T:
+        """`read()` once an epoch. It may see rows newer than the epoch, never older ones: a change grows the epoch."""
+        if key not in self.kept:
+            self.kept[key] = read()
+        return self.kept[key]
 
     def entry(self, slug: str) -> Entry | None:
         return self.entries.get(slug)
@@ -124,6 +136,11 @@ def current(min_epoch: int | None = None) -> Roster:
     if _current is None or (min_epoch is not None and _current.epoch < min_epoch):
         return load(min_epoch)
     return _current
+
+
+def today() -> Roster:
+    """What the database says now: the copy in memory wherever it is of the database's epoch. One query."""
+    return current(min_epoch=database_epoch())
 
 
 def load(min_epoch: int | None = None) -> Roster:

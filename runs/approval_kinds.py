@@ -17,10 +17,10 @@ from orchestrator_site.core import canonical
 from orchestrator_site.core.events import Record
 from runs import budgets, lifecycle, orchestration, platform_tools, states, waking
 from runs.engine import binding, rulings
-from runs.engine.asking import BUDGET_KIND
 from runs.engine.failing import MODEL_KIND
-from runs.engine.offer import Offered, offer
+from runs.engine.offer import offer
 from runs.engine.proposing import TOOL_CALL_KIND
+from runs.engine.reserving import BUDGET_KIND
 from runs.engine.waiting import waiting_on
 from runs.models import Dispatch, Handoff, Run, ToolCall
 from runs.states import StopReason
@@ -85,8 +85,9 @@ class ToolCallKind(RunKind):
         """`edit` is the whole of the new arguments; it is validated and ruled upon like the model's own."""
         dispatch, call = self.dispatch(request), self.call(request)
         arguments = canonical.dumps(dict(edit))
-        offered = _offered(dispatch, call)
-        facts = rulings.gather(dispatch, [call.tool], without=[call.pk])
+        offers = offer(dispatch)
+        offered = offers.at_version(call.tool, call.tool_version_id)
+        facts = rulings.gather(dispatch, offers, [call.tool], without=[call.pk])
         ruling = rulings.rule(offered, arguments, facts, call.tool)
         if isinstance(ruling, Refuse):
             raise InvalidEdit({"arguments": " ".join(ruling.reasons)})
@@ -122,11 +123,6 @@ class ToolCallKind(RunKind):
                 told = {"result": _refusal(decision), "error_kind": ErrorKind.REJECTED}
                 self.move_call(log, request, decision, states.REFUSED, **told)
         self.wake(log, request)
-
-
-def _offered(dispatch: Dispatch, call: ToolCall) -> Offered | None:
-    offered = offer(dispatch.manifest.spec(), dispatch.manifest.agent.slug).get(call.tool)
-    return offered and offered.at_version(call.tool_version_id)
 
 
 def _as_frozen(call: ToolCall, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from django.db.models import F
 
@@ -19,11 +20,16 @@ def open_account(run, cap_usd: Decimal) -> Account:
     return Account.objects.create(run=run, cap_usd=cap_usd)
 
 
-def reserve(dispatch: Dispatch, amount_usd: Decimal) -> Scope | None:
+def is_capped(run_id: UUID) -> bool:
+    """Whether a run was given a budget; one that was not never gets one."""
+    return Account.objects.filter(run_id=run_id).exists()
+
+
+def reserve(dispatch: Dispatch, amount_usd: Decimal, *, capped_run: bool) -> Scope | None:
     """Reserve for one model call; None when it fits, else whose cap has no room. The caller holds the dispatch."""
     if dispatch.cost_usd + amount_usd > dispatch.cost_cap_usd:
         return Scope.DISPATCH
-    if not _reserve_in_run(dispatch, amount_usd):
+    if capped_run and not _reserve_in_run(dispatch, amount_usd):
         return Scope.RUN
     return None
 
@@ -31,7 +37,7 @@ def reserve(dispatch: Dispatch, amount_usd: Decimal) -> Scope | None:
 def _reserve_in_run(dispatch: Dispatch, amount_usd: Decimal) -> bool:
     accounts = Account.objects.filter(run_id=dispatch.run_id)
     fits = accounts.filter(cap_usd__gte=F("spent_usd") + F("reserved_usd") + amount_usd)
-    return bool(fits.update(reserved_usd=F("reserved_usd") + amount_usd)) or not accounts.exists()
+    return bool(fits.update(reserved_usd=F("reserved_usd") + amount_usd))
 
 
 def settle(dispatch: Dispatch, reserved_usd: Decimal, spent_usd: Decimal) -> None:

@@ -28,6 +28,7 @@ def cancel(run_id: UUID, by: User) -> Run:
             log.run(run.pk, "cancel_requested", actor=actor)
         held = Dispatch.objects.select_for_update(of=("self",)).filter(run=run, status__in=states.DISPATCH.open)
         for dispatch in held.order_by("number"):
+            Dispatch.objects.filter(pk=dispatch.pk).update(cancel_requested=True)
             if dispatch.status != states.WORKING:
                 cancelling.end_held(log, dispatch, StopReason.CANCELLED, why)
         _withdraw_handoffs(log, run, why)

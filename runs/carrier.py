@@ -47,9 +47,10 @@ def carry(dispatch_id: UUID) -> bool:
 
 
 def _carry(lease: Lease) -> None:
+    loop = engine.Loop(lease, is_new=lease.fence == 1)
     for _ in range(settings.BATON_SLICE_TURNS):
         try:
-            outcome = engine.advance(lease)
+            outcome = loop.advance()
         except (LostLease, DatabaseError):
             raise
         except Exception:
@@ -60,5 +61,6 @@ def _carry(lease: Lease) -> None:
             return
         if draining.is_set():
             break
+    loop.pause()
     leases.hand_on(lease)
     doorbells.ring(lease.dispatch_id)

@@ -15,9 +15,10 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import F
-from django.db.models.functions import Greatest, Now
+from django.db.models import F, Subquery
+from django.db.models.functions import Coalesce, Greatest, Now
 
+from agents.models import RosterEpoch
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
 from runs import lifecycle, states
@@ -45,7 +46,8 @@ def claim(dispatch_id: UUID) -> Lease | None:
     """Take the dispatch when it is ready and nobody holds it; None otherwise. Locks: dispatch, chain head."""
     with events.recording() as log:
         free = Dispatch.objects.forgotten().filter(pk=dispatch_id, state_version__lte=STATE_VERSION)
-        dispatch = free.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
+        free = free.select_for_update(skip_locked=True, of=("self",), no_key=True).order_by("pk").annotate(now=Now())
+        dispatch = free.first()  # type: ignore[no-redef]
         if dispatch is None:
             return None
         lease = _take(log, dispatch)
@@ -55,23 +57,24 @@ def claim(dispatch_id: UUID) -> Lease | None:
 
 
 def _take(log: Record, dispatch: Dispatch) -> Lease:
-    owner = this_worker()
-    if dispatch.status == states.QUEUED:
-        lifecycle.move_dispatch(log, dispatch, states.WORKING, actor=f"worker:{owner}")
+    owner, was = this_worker(), dispatch.status
+    changes: dict[str, Any] = {
+        "lease_owner": owner,
+        "lease_until": dispatch.now + lease_length(),
+        "claimed_at": dispatch.now,
+        "started_at": dispatch.started_at or dispatch.now,
+        "fence": dispatch.fence + 1,
+        "claims_without_progress": dispatch.claims_without_progress + 1,
+        "hand_deadline": None,
+        "due_at": None,
+    }
+    if was == states.QUEUED:
+        lifecycle.move_dispatch(log, dispatch, states.WORKING, actor=f"worker:{owner}", **changes)
     else:
+        Dispatch.objects.filter(pk=dispatch.pk).update(**changes)
         log.run(dispatch.run_id, "dispatch_reclaimed", actor=f"worker:{owner}", dispatch=str(dispatch.pk))
-    Dispatch.objects.filter(pk=dispatch.pk).update(
-        lease_owner=owner,
-        lease_until=Now() + lease_length(),
-        claimed_at=Now(),
-        fence=F("fence") + 1,
-        claims_without_progress=F("claims_without_progress") + 1,
-        hand_deadline=None,
-        due_at=None,
-    )
-    Dispatch.objects.filter(pk=dispatch.pk, started_at__isnull=True).update(started_at=Now())
-    is_worn_out = dispatch.claims_without_progress >= QUARANTINE_AFTER
-    return Lease(dispatch.pk, dispatch.run_id, owner, dispatch.fence + 1, is_worn_out)
+    is_worn_out = changes["claims_without_progress"] > QUARANTINE_AFTER
+    return Lease(dispatch.pk, dispatch.run_id, owner, changes["fence"], is_worn_out)
 
 
 def lease_length() -> timedelta:
@@ -81,19 +84,57 @@ def lease_length() -> timedelta:
 def hold(lease: Lease) -> Dispatch:
     """The first statements of every transaction of a worker: lock the row under our fence, or raise LostLease.
 
-    Returns the dispatch joined with its run, manifest and agent, and with `now`, the database's time. They are read
-    after the lock is ours: what whoever held it before has changed, such as a cancel, is seen.
+    Returns the dispatch joined with its run, manifest and agent, with `now`, the database's time, and `epoch`, the
+    roster's. They are read after the lock is ours: what whoever held it before has changed, such as a cancel, is seen.
     """
     mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner).order_by()
-    if mine.select_for_update().values_list("pk").first() is None:
+    if mine.select_for_update(no_key=True).values_list("pk").first() is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
-    joined = mine.select_related("run", "manifest__agent").annotate(now=Now())  # type: ignore[no-redef]
+    joined = mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
     return joined.get()
+
+
+def peek(lease: Lease) -> Dispatch:
+    """As `hold`, without the lock: what a worker reads before it decides. Raises LostLease."""
+    mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner)
+    joined = mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
+    if (dispatch := joined.first()) is None:
+        raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
+    return dispatch
+
+
+def hold_known(lease: Lease, dispatch: Dispatch, *, hand_seconds: float | None, **changes: Any) -> Dispatch:
+    """As `hold`, for who has the joined rows from before: one statement that locks, writes and says what is new.
+
+    What others may write while a worker holds the row is read anew; `hand_seconds` from now is the deadline of the
+    call in hand. `changes` are plain values.
+    """
+    names = ", ".join(f"{name} = %s" for name in changes)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _HOLD.format(changes=f", {names}" if names else ""),
+            [hand_seconds, *changes.values(), lease.dispatch_id, lease.fence, lease.owner],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
+    dispatch.now, dispatch.hand_deadline, dispatch.cancel_requested, dispatch.cost_cap_usd, dispatch.epoch = row
+    for field, value in changes.items():
+        setattr(dispatch, field, value)
+    return dispatch
+
+
+_EPOCH = Coalesce(Subquery(RosterEpoch.objects.values("epoch")[:1]), 0)
+_HOLD = """
+UPDATE runs_dispatch SET hand_deadline = now() + make_interval(secs => %s){changes}
+WHERE id = %s AND fence = %s AND lease_owner = %s
+RETURNING clock_timestamp(), hand_deadline, cancel_requested, cost_cap_usd, agents_epoch_now()
+"""
 
 
 def is_cancelled(dispatch: Dispatch) -> bool:
     """Of a held dispatch: whether its run is being cancelled."""
-    return dispatch.run.cancel_requested_at is not None
+    return dispatch.cancel_requested
 
 
 def note(dispatch: Dispatch, **changes: Any) -> None:
@@ -123,7 +164,7 @@ def hand_on(lease: Lease, *, due_in_seconds: float = 0) -> None:
     """Give a dispatch with work left back to the queue. Raises LostLease."""
     with events.recording() as log:
         dispatch = hold(lease)
-        due = Now() + timedelta(seconds=due_in_seconds) if due_in_seconds else None
+        due = dispatch.now + timedelta(seconds=due_in_seconds) if due_in_seconds else None
         changes = given_back(dispatch)
         if not due_in_seconds:
             changes["claims_without_progress"] = 0  # a whole slice ended no worker

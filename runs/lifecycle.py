@@ -1,10 +1,14 @@
 """The only writer of a status: every move, with its event, in the caller's transaction."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from orchestrator_site.core.events import SYSTEM, Record
+from orchestrator_site.core.transitions import StaleRow
 from runs import states
 from runs.models import Attempt, Dispatch, Handoff, Run, Step, ToolCall
 from runs.states import StopReason
@@ -49,7 +53,7 @@ def end_dispatch(
 
 
 def move_step(log: Record, dispatch: Dispatch, step: Step, to: str, **changes: Any) -> None:
-    states.STEP.move(step, to, ended_at=Now(), **changes)
+    states.STEP.move(step, to, **{"ended_at": Now()} | changes)
     told = {name: str(changes[name]) for name in ("stop_reason", "failure", "error", "cost_usd") if changes.get(name)}
     log.run(dispatch.run_id, f"step_{to}", dispatch=str(dispatch.pk), step=step.number, model=step.model, **told)
 
@@ -71,10 +75,99 @@ def move_call(log: Record, run_id: Any, call: ToolCall, to: str, *, actor: str =
     )
 
 
-def move_attempt(log: Record, run_id: Any, attempt: Attempt, to: str, **changes: Any) -> None:
-    states.ATTEMPT.move(attempt, to, ended_at=Now(), **changes)
-    told = {"error_kind": changes["error_kind"]} if changes.get("error_kind") else {}
-    log.run(run_id, f"attempt_{to}", call=str(attempt.call_id), attempt=attempt.number, **told)
+def send_attempt(log: Record, dispatch: Dispatch, call: ToolCall, attempt: Attempt) -> None:
+    """Commit the intent: the attempt is written and its call executes, in one event. The caller holds the dispatch."""
+    attempt.save(force_insert=True)
+    states.TOOL_CALL.move(call, states.EXECUTING)
+    told_of_attempt(log, dispatch, call, attempt)
+
+
+def told_of_attempt(log: Record, dispatch: Dispatch, call: ToolCall, attempt: Attempt, **more: Any) -> None:
+    log.run(
+        dispatch.run_id,
+        "tool_call_executing",
+        actor=f"worker:{attempt.worker}",
+        call=str(call.pk),
+        dispatch=str(dispatch.pk),
+        tool=call.tool,
+        attempt=attempt.number,
+        digest=attempt.digest,
+        endpoint=attempt.endpoint,
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended (`ended`), and where its call goes (`to`) with what the model is told (`result`).
+
+    `said` is what the attempt brought, where that is not the call's result; `nothing_sent`: nothing left the platform.
+    """
+
+    call: ToolCall
+    attempt: Attempt
+    ended: str
+    to: str
+    result: str = ""
+    error_kind: str = ""
+    said: str = ""
+    nothing_sent: bool = False
+
+    def tell(self) -> None:
+        """The rows in memory become what `end_attempts` makes of those in the database."""
+        self.attempt.status, self.call.status = self.ended, self.to
+        self.call.result, self.call.error_kind = self.result, self.error_kind
+
+
+def end_attempts(log: Record, dispatch: Dispatch, ends: Sequence[AttemptEnd]) -> None:
+    """Attempts end and their calls move on, in one statement, and one event for each. The caller holds the dispatch.
+
+    Raises StaleRow when one of them is not under way any more.
+    """
+    if not ends:
+        return
+    rows = [
+        (e.call.pk, e.attempt.number, e.ended, e.said, e.nothing_sent, e.to, e.result, e.error_kind, _is_end(e))
+        for e in ends
+    ]
+    with connection.cursor() as cursor:
+        values = ", ".join([_END_ROW] * len(rows))
+        cursor.execute(_END_ATTEMPTS.format(rows=values), [value for row in rows for value in row])
+        if cursor.rowcount != len(rows):
+            raise StaleRow(f"of {len(rows)} attempts of dispatch {dispatch.pk} only {cursor.rowcount} are under way")
+    for end in ends:
+        states.ATTEMPT.check_path(states.SENT, end.ended)
+        states.TOOL_CALL.check_path(states.EXECUTING, end.to)
+        end.tell()
+        told = {"error_kind": end.error_kind} if end.error_kind else {}
+        log.run(
+            dispatch.run_id,
+            f"tool_call_{end.to}",
+            call=str(end.call.pk),
+            dispatch=str(dispatch.pk),
+            tool=end.call.tool,
+            attempt=end.attempt.number,
+            attempt_status=end.ended,
+            **told,
+        )
+
+
+def _is_end(end: AttemptEnd) -> bool:
+    return end.to in states.TOOL_CALL.final
+
+
+_END_ROW = "(%s::uuid, %s::int, %s::text, %s::text, %s::bool, %s::text, %s::text, %s::text, %s::bool)"
+_END_ATTEMPTS = """
+WITH e (call, number, ended, said, nothing_sent, goes_to, result, error_kind, is_final) AS (VALUES {rows}),
+     attempt AS (UPDATE runs_attempt a
+                 SET status = e.ended, result = e.said, nothing_sent = e.nothing_sent, error_kind = e.error_kind,
+                     ended_at = now()
+                 FROM e WHERE a.call_id = e.call AND a.number = e.number AND a.status = 'sent' RETURNING a.call_id)
+UPDATE runs_toolcall c
+SET status = e.goes_to, result = e.result, error_kind = e.error_kind,
+    ended_at = CASE WHEN e.is_final THEN now() ELSE c.ended_at END
+FROM e, attempt WHERE c.id = e.call AND attempt.call_id = e.call AND c.status = 'executing'
+"""
 
 
 def move_handoff(log: Record, run_id: Any, handoff: Handoff, to: str, *, actor: str = SYSTEM, **changes: Any) -> None:

@@ -11,6 +11,7 @@ Why, and what it costs: docs/decisions/restored-backups.md.
 import logging
 import threading
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from django.db.models import F, Q
@@ -24,6 +25,7 @@ from orchestrator_site.core.events import SYSTEM, Record
 from orchestrator_site.core.models import Restoration
 from runs import lifecycle, states
 from runs.engine.proposing import TOOL_CALL_KIND
+from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, Run, ToolCall
 from runs.models.runs import RunQuerySet
 from tools.values import Effect, ErrorKind
@@ -140,15 +142,16 @@ def _mark_dispatch(log: Record, dispatch: Dispatch) -> None:
 
 
 def _mark_call(log: Record, dispatch: Dispatch, call: ToolCall) -> None:
-    for attempt in call.attempts.filter(status=states.SENT):
-        lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
+    told = IN_DOUBT, str(ErrorKind.LOST)
+    if sent := call.attempts.filter(status=states.SENT).first():
+        end = partial(AttemptEnd, call, sent, states.UNKNOWN)
+        is_harmless = call.effect == Effect.PURE
+        lifecycle.end_attempts(log, dispatch, [end(states.READY) if is_harmless else end(states.UNCERTAIN, *told)])
     if call.effect == Effect.PURE:
-        if call.status == states.EXECUTING:
-            lifecycle.move_call(log, dispatch.run_id, call, states.READY)
         return
-    if call.status in (states.EXECUTING, states.READY):
-        told = {"result": IN_DOUBT, "error_kind": ErrorKind.LOST}
-        lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, **told)
+    if call.status == states.READY:
+        result, error_kind = told
+        lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result, error_kind=error_kind)
     if call.status == states.UNCERTAIN:
         _nobody_saw_it_end(call)
     if call.status == states.AWAITING_APPROVAL:

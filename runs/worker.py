@@ -13,6 +13,7 @@ from django.conf import settings
 
 from agents import listener
 from runs import carrier, leases, leaving
+from runs.live import watching
 from runs.reconcile import Reconciler
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def start() -> None:
     from agents import llm  # noqa: F401
 
     listener.start_listener(leases.this_worker())
+    watching.listen()
     _reconciler = Reconciler()
     _reconciler.start()
 

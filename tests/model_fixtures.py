@@ -69,3 +69,11 @@ def running(
 def scripted_model() -> Iterator[ScriptedModel]:
     with running("tests.scripted_model", kind=ScriptedModel) as server:
         yield server
+
+
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model call of this process is streamed, as for a run that somebody watches."""
+    from agents import llm
+
+    monkeypatch.setattr(llm, "LONGEST_UNSTREAMED_TOKENS", 0)

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS = "events"
 LIVE_TEXT = "text"
+WATCHED = "watched"
 
 
 @cache

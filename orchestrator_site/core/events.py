@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from orchestrator_site.core import canonical, clock, doorbell, observers
-from orchestrator_site.core.models import ChainHead, Event
+from orchestrator_site.core import canonical, doorbell, observers
+from orchestrator_site.core.models import Event
 
 PLATFORM = "platform"
 SYSTEM = "system"
@@ -24,6 +24,10 @@ SYSTEM = "system"
 
 def run_chain(run_id: UUID) -> str:
     return f"run:{run_id}"
+
+
+class BrokenChain(Exception):
+    """Our mistake, or somebody writes to the chains past this file."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,13 @@ class Draft:
 
 @dataclass
 class Record:
-    """What one transaction has to say; written at its end."""
+    """What one transaction has to say; written at its end.
+
+    `at` is the database's time, where the transaction has read it already; it becomes the time of its events.
+    """
 
     drafts: dict[str, list[Draft]] = field(default_factory=lambda: defaultdict(list))
+    at: dt.datetime | None = None
 
     def run(self, run_id: UUID, type: str, *, actor: str = SYSTEM, **data: Any) -> None:
         """`data` must be canonical JSON material; raises NotCanonical at once, before anything is locked."""
@@ -58,7 +66,7 @@ def recording() -> Iterator[Record]:
         record = Record()
         yield record
         for chain in sorted(record.drafts):
-            _append(chain, record.drafts[chain])
+            _append(chain, record.drafts[chain], record.at)
 
 
 def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt.datetime, data: str) -> str:
@@ -67,39 +75,95 @@ def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt
     return canonical.digest(canonical.dumps([previous, chain, seq, type, actor, moment, data]))
 
 
-def _append(chain: str, drafts: list[Draft]) -> None:
-    head = _locked_head(chain)
-    at = clock.database_now()
+def _append(chain: str, drafts: list[Draft], at: dt.datetime | None) -> None:
+    """Link the drafts to the chain's end, and move its head, in one statement where this process wrote there last."""
+    links = _linked(chain, _heads.get(chain), drafts, at) if at else None
+    if links is None or not _write(chain, links):
+        head, now = _locked_head(chain)
+        links = _linked(chain, head, drafts, now)
+        if links is None or not _write(chain, links):
+            raise BrokenChain(f"the head of {chain} moved while it was locked")
+    transaction.on_commit(partial(_appended, chain, links.head), robust=True)
+
+
+@dataclass(frozen=True)
+class Head:
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """Rows to write after `before`; `head` is what the chain's head becomes with them."""
+
+    before: Head
+    head: Head
+    rows: list[tuple[Any, ...]]
+
+
+def _linked(chain: str, before: Head | None, drafts: list[Draft], at: dt.datetime) -> Links | None:
+    if before is None:
+        return None
     rows = []
+    seq, previous = before.seq, before.hash
     for draft in drafts:
-        previous, head.seq = head.hash, head.seq + 1
-        head.hash = link_hash(previous, chain, head.seq, draft.type, draft.actor, at, draft.data)
-        rows.append(
-            Event(
-                chain=chain,
-                seq=head.seq,
-                run_id=draft.run_id,
-                type=draft.type,
-                actor=draft.actor,
-                at=at,
-                data=draft.data,
-                previous_hash=previous,
-                hash=head.hash,
-            )
+        seq += 1
+        hash = link_hash(previous, chain, seq, draft.type, draft.actor, at, draft.data)
+        rows.append((chain, seq, draft.run_id, draft.type, draft.actor, at, draft.data, previous, hash))
+        previous = hash
+    return Links(before, Head(seq, previous), rows)
+
+
+def _write(chain: str, links: Links) -> bool:
+    """False when the head is not where the links begin; then nothing was written."""
+    with connection.cursor() as cursor:
+        values = ", ".join([_ROW] * len(links.rows))
+        flat = [value for row in links.rows for value in row]
+        cursor.execute(
+            _APPEND.format(rows=values),
+            [links.head.seq, links.head.hash, chain, links.before.seq, links.before.hash, *flat],
         )
-    Event.objects.bulk_create(rows)
-    observers.owe(rows)
-    head.moved = True
-    head.save(update_fields=["seq", "hash", "moved"])
-    transaction.on_commit(partial(doorbell.ring, doorbell.EVENTS, chain=chain, seq=head.seq), robust=True)
+        written = cursor.fetchall()
+    if not written:
+        return False
+    observers.owe((id, row[3]) for (id,), row in zip(written, links.rows, strict=True))
+    return True
 
 
-def _locked_head(chain: str) -> ChainHead:
-    locked = ChainHead.objects.select_for_update().filter(chain=chain)
-    if (head := locked.first()) is None:
-        ChainHead.objects.bulk_create([ChainHead(chain=chain)], ignore_conflicts=True)
-        head = locked.get()
-    return head
+_ROW = "(%s::text, %s::bigint, %s::uuid, %s::text, %s::text, %s::timestamptz, %s::text, %s::text, %s::text)"
+# The head is moved first: whoever else appends to the chain waits for it, and then finds it elsewhere.
+_APPEND = """
+WITH head AS (UPDATE core_chainhead SET seq = %s, hash = %s, moved = true
+              WHERE chain = %s AND seq = %s AND hash = %s RETURNING 1)
+INSERT INTO core_event (chain, seq, run_id, type, actor, at, data, previous_hash, hash)
+SELECT link.* FROM head, (VALUES {rows}) AS link RETURNING id
+"""
+
+# Heads as this process last left them. A guess: what another process appended since shows when it is used.
+_heads: dict[str, Head] = {}
+MOST_HEADS = 10_000
+
+
+def _appended(chain: str, head: Head) -> None:
+    if len(_heads) >= MOST_HEADS:
+        _heads.clear()
+    _heads[chain] = head
+    doorbell.ring(doorbell.EVENTS, chain=chain, seq=head.seq)
+
+
+def _locked_head(chain: str) -> tuple[Head, dt.datetime]:
+    """The head, locked, and the database's time after that; a new chain begins here."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [chain])
+        if (row := cursor.fetchone()) is None:
+            cursor.execute(_BEGIN, [chain])
+            cursor.execute(_LOCK, [chain])
+            row = cursor.fetchone()
+    return Head(row[0], row[1]), row[2]
+
+
+_LOCK = "SELECT seq, hash, clock_timestamp() FROM core_chainhead WHERE chain = %s FOR NO KEY UPDATE"
+_BEGIN = "INSERT INTO core_chainhead (chain, seq, hash) VALUES (%s, 0, '') ON CONFLICT DO NOTHING"
 
 
 def of_run(run_id: UUID, *, after: int = 0, limit: int | None = None) -> list[Event]:

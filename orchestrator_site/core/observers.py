@@ -39,12 +39,12 @@ def forget(name: str) -> None:
         names.discard(name)
 
 
-def owe(events: Iterable[Event]) -> None:
-    """Note, in the events' own transaction, who has to be told of them."""
+def owe(events: Iterable[tuple[int, str]]) -> None:
+    """Note, in the events' own transaction, who has to be told of them. `events`: pairs of id and type."""
     owed = [
-        Observation(event=event, observer=name, due_at=Now())
-        for event in events
-        for name in sorted(_by_type.get(event.type, ()))
+        Observation(event_id=id, observer=name, due_at=Now())
+        for id, type in events
+        for name in sorted(_by_type.get(type, ()))
     ]
     if owed:
         Observation.objects.bulk_create(owed)

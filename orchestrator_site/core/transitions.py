@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db import models
 
+from orchestrator_site.core import statements
+
 
 class IllegalTransition(Exception):
     """Our mistake: the table has no such arrow."""
@@ -58,7 +60,7 @@ class Machine:
         before = row.status  # type: ignore[attr-defined]
         if to not in self.table[before]:
             raise IllegalTransition(f"{self.name}: {before} -> {to}")
-        moved = type(row)._base_manager.filter(pk=row.pk, status=before).update(status=to, **changes)
+        moved = statements.update(type(row), {"pk": row.pk, "status": before}, {"status": to, **changes})
         if not moved:
             raise StaleRow(f"{self.name} {row.pk} is no longer {before}")
         for field, value in {"status": to, **changes}.items():

@@ -1,5 +1,5 @@
-"""The dispatch: a bounded, durable loop. `advance` does one turn."""
+"""The dispatch: a bounded, durable loop. `Loop.advance` takes one turn."""
 
-from runs.engine.advance import advance
+from runs.engine.advance import Loop, advance
 
-__all__ = ["advance"]
+__all__ = ["Loop", "advance"]

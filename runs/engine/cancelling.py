@@ -5,7 +5,8 @@ from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
-from runs.engine import asking, effects
+from runs.engine import effects, recording
+from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, Handoff, ToolCall
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome
@@ -42,7 +43,7 @@ def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> N
             continue
         lifecycle.move_call(log, dispatch.run_id, call, states.CANCELLED, result=why, error_kind=ErrorKind.CANCELLED)
     for step in dispatch.steps.filter(status=states.ASKED):
-        asking.count_lost(log, dispatch, step)
+        recording.count_lost(log, dispatch, step)
     for handoff in Handoff.objects.filter(source=dispatch, status=states.PROPOSED).select_related("target"):
         lifecycle.move_handoff(log, dispatch.run_id, handoff, states.CANCELLED)
     requests.supersede(log, ApprovalRequest.objects.filter(dispatch_id=dispatch.pk), why=why)
@@ -51,7 +52,6 @@ def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> N
 
 def _leave_in_doubt(log: Record, dispatch: Dispatch, attempt: Attempt) -> None:
     """A call that was sent and never recorded: harmless if it is pure, else a person says what became of it."""
-    lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
     to = states.FAILED if attempt.call.effect == Effect.PURE else states.UNCERTAIN
-    told = {"result": effects.WORKER_GONE, "error_kind": ErrorKind.LOST}
-    lifecycle.move_call(log, dispatch.run_id, attempt.call, to, **told)
+    end = AttemptEnd(attempt.call, attempt, states.UNKNOWN, to, effects.WORKER_GONE, str(ErrorKind.LOST))
+    lifecycle.end_attempts(log, dispatch, [end])

@@ -1,14 +1,14 @@
-"""Stored steps -> the messages a model reads. Pure: no query, no clock."""
+"""Rows -> the messages a model reads. Pure: no query, no clock.
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+The transcript is append-only: what was sent before is always a prefix of what is sent next.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
-from runs.models import Dispatch, Step, ToolCall
-from runs.states import ANSWERED, DONE, RESOLVED
-
-Message = Mapping[str, Any]
+from agents.transcripts import Message
+from runs.models import Dispatch, ToolCall
+from runs.states import DONE, RESOLVED
 
 
 def first_message(dispatch: Dispatch) -> str:
@@ -18,30 +18,26 @@ def first_message(dispatch: Dispatch) -> str:
     return f"Task: {dispatch.task}\n\n{dispatch.briefing}"
 
 
-def messages(dispatch: Dispatch, steps: Iterable[Step], calls: Iterable[ToolCall]) -> list[Message]:
-    """The transcript, append-only: what was sent before is always a prefix of what is sent next."""
-    transcript: list[Message] = []
-    for request, answer in dispatch.history:
-        transcript += [_user(request), {"role": "assistant", "content": answer}]
-    transcript.append(_user(first_message(dispatch)))
-    by_step = defaultdict(list)
-    for call in calls:
-        by_step[call.step_id].append(call)
-    for step in steps:
-        if step.status == ANSWERED:
-            transcript += _exchange(step, by_step[step.pk])
-    return transcript
+def opening(dispatch: Dispatch) -> list[Message]:
+    """What the agent reads first: the conversation so far, and its task."""
+    opening: list[Message] = []
+    for request, reply in dispatch.history:
+        opening += [_user(request), answer(reply)]
+    return [*opening, _user(first_message(dispatch))]
 
 
 def _user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
-def _exchange(step: Step, calls: Sequence[ToolCall]) -> list[Message]:
-    reply: Message = {"role": "assistant", "content": json.loads(step.reply)}
-    if not calls:
-        return [reply]
-    return [reply, {"role": "user", "content": [_tool_result(call) for call in calls]}]
+def answer(content: Any) -> Message:
+    """What the model said: its blocks, or the text of an earlier run."""
+    return {"role": "assistant", "content": content}
+
+
+def results(calls: Iterable[ToolCall]) -> Message:
+    """What came of the calls of one answer, in their order."""
+    return {"role": "user", "content": [_tool_result(call) for call in calls]}
 
 
 def _tool_result(call: ToolCall) -> Message:

@@ -11,8 +11,10 @@ import datetime as dt
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.db import connection
 from django.db.models import Max
@@ -23,10 +25,11 @@ from orchestrator_site.core import canonical, crashpoints, events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
 from runs.engine import binding, persistence, proposing, rulings
-from runs.engine.offer import Offered
+from runs.engine.offer import Offered, Offers, offer
 from runs.errors import LostLease
+from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, ToolCall
-from runs.values import Lease
+from runs.values import Lease, ProposedCall
 from tools import executors, registry
 from tools.values import (
     STRICTNESS,
@@ -56,13 +59,11 @@ IN_DOUBT = "It was sent before, nobody can say whether it happened, and it may n
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
 _IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
-# What a lookup said, None where nobody looked.
-Looked = Found | Absent | CannotTell | None
 
 
 @dataclass(frozen=True)
 class Intent:
-    """A committed attempt and all that is needed to send it. `since`: when it was committed, in monotonic seconds."""
+    """A committed attempt and all that is needed to send it. `since`: when it was made, in monotonic seconds."""
 
     attempt: Attempt
     call: ToolCall
@@ -80,29 +81,45 @@ class Intent:
         return min(math.ceil(left * 10) / 10, self.timeout_seconds)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What came of an intent; not recorded yet."""
+
+    intent: Intent
+    result: ToolResult
+
+
+@dataclass(frozen=True)
+class Looked:
+    """`found` is what a lookup said of a verifiable call in doubt."""
+
+    sent: Sent
+    found: Found | Absent | CannotTell | None
+
+
 # -- intent ------------------------------------------------------------------------------------------------------
-def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> list[Intent]:
-    """Commit the intent of each ready call that may still run today; the others move to where their ruling says."""
+def intend(lease: Lease, dispatch: Dispatch, call_ids: Sequence) -> list[Intent]:
+    """Commit the intent of each ready call that may still run today; the others move to where their ruling says.
+
+    `dispatch` is as it was read before; it is locked and brought up to date. Raises LostLease.
+    """
     # Before the row is locked: a worker's first call starts its fork server, and nobody renews a locked row's lease.
     processes = executors.process_identities()
     with events.recording() as log:
-        dispatch = leases.hold(lease)
+        leases.hold_known(lease, dispatch, hand_seconds=None)
         calls = list(
             ToolCall.objects.select_for_update(of=("self",))
             .filter(pk__in=call_ids, status=states.READY)
             .select_related("request")
             .order_by("step", "position")
         )
-        facts = rulings.gather(dispatch, [call.tool for call in calls], without=[call.pk for call in calls])
+        offers = offer(dispatch, dispatch.epoch)
+        facts = rulings.gather(dispatch, offers, [call.tool for call in calls], without=[call.pk for call in calls])
         if facts.cancel_requested:
             return []
         # What is ready was let through since the database was restored, or a person said that it had not happened.
         facts = dataclasses.replace(facts, restored=False)
-        intents = [
-            intent
-            for call in calls
-            if (intent := _intend(log, dispatch, call, facts, offered.get(call.tool), processes))
-        ]
+        intents = [intent for call in calls if (intent := _intend(log, dispatch, call, facts, offers, processes))]
         if intents:
             longest = max(intent.timeout_seconds for intent in intents) + GRACE_SECONDS
             leases.note(dispatch, hand_deadline=dispatch.now + dt.timedelta(seconds=longest))
@@ -112,15 +129,35 @@ def intend(lease: Lease, call_ids: Sequence, offered: Mapping[str, Offered]) -> 
     return intents
 
 
+def intend_at_once(dispatch: Dispatch, ready: Sequence[tuple[ToolCall, Offered]], processes: list[str]) -> list[Intent]:
+    """The intents of calls that were ruled in this very transaction, and are not written yet: they start executing.
+
+    The caller writes the calls, and then the attempts.
+    """
+    intents = []
+    for call, offered in ready:
+        states.TOOL_CALL.check_path(call.status, states.EXECUTING)
+        call.status = states.EXECUTING
+        carriers = [] if call.effect == Effect.PURE else processes
+        intents.append(_intent(dispatch, call, offered, _attempt(dispatch, call, offered, carriers, number=1)))
+    return intents
+
+
+def may_act(proposed: Sequence[ProposedCall], offers: Offers) -> bool:
+    """Whether one of these calls may have an effect in the world, were it let through."""
+    return any(each.tool in offers and offers[each.tool].spec.effect != Effect.PURE for each in proposed)
+
+
+def longest_seconds(proposed: Sequence[ProposedCall], offers: Offers) -> float | None:
+    """How long the slowest of these calls may be under way, were it let through; None without any."""
+    asked = [offers[each.tool] for each in proposed if each.tool in offers]
+    return max((each.grant.timeout_for(each.spec) + GRACE_SECONDS for each in asked), default=None)
+
+
 def _intend(
-    log: Record,
-    dispatch: Dispatch,
-    call: ToolCall,
-    facts: rulings.Facts,
-    offered: Offered | None,
-    processes: list[str],
+    log: Record, dispatch: Dispatch, call: ToolCall, facts: rulings.Facts, offers: Offers, processes: list[str]
 ) -> Intent | None:
-    current = offered and offered.at_version(call.tool_version_id)
+    current = offers.at_version(call.tool, call.tool_version_id)
     ruling = rulings.rule(current, call.arguments, facts, call.tool)
     if stop := why_not_today(call, ruling):
         refuse(log, dispatch, call, *stop)
@@ -129,12 +166,11 @@ def _intend(
         _ask_after_all(log, dispatch, call, ruling, current)
         return None
     assert current is not None
-    attempt = _attempt(dispatch, call, current, processes)
+    number = (call.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+    attempt = _attempt(dispatch, call, current, processes, number)
     if call.request is not None and not may_use_approval(log, dispatch, call, attempt.digest):
         return None
-    attempt.save(force_insert=True)
-    lifecycle.move_call(log, dispatch.run_id, call, states.EXECUTING)
-    _told_of(log, dispatch, attempt)
+    lifecycle.send_attempt(log, dispatch, call, attempt)
     return _intent(dispatch, call, current, attempt)
 
 
@@ -158,8 +194,7 @@ def _ask_after_all(
     proposing.ask_approval(log, dispatch, call, ruling, offered, reasoning="")
 
 
-def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered, processes: list[str]) -> Attempt:
-    number = (call.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered, processes: list[str], number: int) -> Attempt:
     timeout = offered.grant.timeout_for(offered.spec)
     arguments = canonical.loads(call.arguments)
     return Attempt(
@@ -227,18 +262,6 @@ def refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sen
     lifecycle.move_call(log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=kind)
 
 
-def _told_of(log: Record, dispatch: Dispatch, attempt: Attempt) -> None:
-    log.run(
-        dispatch.run_id,
-        "attempt_sent",
-        actor=f"worker:{attempt.worker}",
-        call=str(attempt.call_id),
-        attempt=attempt.number,
-        digest=attempt.digest,
-        endpoint=attempt.endpoint,
-    )
-
-
 def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attempt) -> Intent:
     return Intent(
         attempt=attempt,
@@ -252,7 +275,7 @@ def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attem
 
 
 # -- send --------------------------------------------------------------------------------------------------------
-def send(intent: Intent) -> ToolResult:
+def send(intent: Intent) -> Sent:
     """Runs in the carrier's thread or in a helper's: it only computes, and touches no row.
 
     Nothing is begun after the attempt's deadline: whoever stood still for so long may have lost the dispatch.
@@ -261,7 +284,7 @@ def send(intent: Intent) -> ToolResult:
     connection.close()
     seconds_left = intent.seconds_left
     if seconds_left <= 0:
-        return ToolResult(TOO_LATE, ErrorKind.TIMEOUT, sent=False)
+        return Sent(intent, ToolResult(TOO_LATE, ErrorKind.TIMEOUT, sent=False))
     try:
         result = executors.run(
             intent.spec,
@@ -273,84 +296,88 @@ def send(intent: Intent) -> ToolResult:
     finally:
         connection.close()
     crashpoints.reach("after_send")
-    return result
+    return Sent(intent, result)
 
 
 # -- record ------------------------------------------------------------------------------------------------------
-def record(lease: Lease, results: Sequence[tuple[Intent, ToolResult]]) -> None:
+def record(lease: Lease, dispatch: Dispatch, sent: Sequence[Sent]) -> None:
     """Under the fence; what a worker brings after it lost its lease is kept as late evidence, and nothing moves.
 
     What is brought cannot be had again: while the database does not answer, it is held and tried again.
     """
-    lookups = [_look(intent, result) for intent, result in results]
-    persistence.until_written(lambda: _record(lease, results, lookups))
+    looked = look(sent)
+    persistence.until_written(lambda: _record(lease, dispatch, looked))
     crashpoints.reach("after_record_commit")
 
 
-def _record(lease: Lease, results: Sequence[tuple[Intent, ToolResult]], lookups: Sequence[Looked]) -> None:
-    try:
-        with events.recording() as log:
-            dispatch = leases.hold(lease)
-            leases.note(dispatch, hand_deadline=None, claims_without_progress=0)
-            for (intent, result), found in zip(results, lookups, strict=True):
-                _settle(log, dispatch, intent, result, found)
-            crashpoints.reach("before_record_commit")
-    except LostLease:
-        _keep_late_evidence(results)
-        raise
+def _record(lease: Lease, dispatch: Dispatch, looked: Sequence[Looked]) -> None:
+    with keeping_late_evidence([each.sent for each in looked]), events.recording() as log:
+        leases.hold_known(lease, dispatch, hand_seconds=None, claims_without_progress=0)
+        settle(log, dispatch, _unrecorded(looked))
+        crashpoints.reach("before_record_commit")
 
 
-def _look(intent: Intent, result: ToolResult) -> Looked:
-    if result.error in _IN_DOUBT and result.sent and intent.spec.effect == Effect.VERIFIABLE:
+def _unrecorded(looked: Sequence[Looked]) -> list[Looked]:
+    """Without those of an earlier try that was committed, and only the word of it was lost."""
+    attempts = Attempt.objects.filter(pk__in=[each.sent.intent.attempt.pk for each in looked], status=states.SENT)
+    under_way = set(attempts.values_list("pk", flat=True))
+    return [each for each in looked if each.sent.intent.attempt.pk in under_way]
+
+
+def is_in_doubt_after(sent: Sent) -> bool:
+    """It was sent, and its result does not say whether it happened."""
+    return sent.result.error in _IN_DOUBT and sent.result.sent
+
+
+def look(sent: Sequence[Sent]) -> list[Looked]:
+    """Ask what is verifiable and in doubt whether it happened. No transaction is open."""
+    return [Looked(each, _look(each)) for each in sent]
+
+
+def _look(sent: Sent) -> Found | Absent | CannotTell | None:
+    intent = sent.intent
+    if is_in_doubt_after(sent) and intent.spec.effect == Effect.VERIFIABLE:
         return executors.lookup(intent.spec, intent.context, intent.timeout_seconds)
     return None
 
 
-def _settle(log: Record, dispatch: Dispatch, intent: Intent, result: ToolResult, found: Looked) -> None:
-    call = ToolCall.objects.select_for_update().get(pk=intent.call.pk)
-    if call.status != states.EXECUTING:
-        return  # an earlier try was committed, and only the word of it was lost
-    intent.attempt.status = states.SENT  # as in the row, whatever a try that was rolled back has left here
-    if isinstance(found, Found):
-        result = found.result
-    if result.error in _IN_DOUBT and result.sent:
-        _settle_doubt(log, dispatch, call, intent, result, found)
-        return
+def foresee(sent: Sequence[Sent]) -> None:
+    """Give the calls, in memory alone, the ends that `settle` will write: of results that leave no doubt."""
+    for each in sent:
+        _end(Looked(each, None)).tell()
+
+
+def settle(log: Record, dispatch: Dispatch, looked: Sequence[Looked]) -> None:
+    """Attempts and their calls move together, in the caller's transaction. The caller holds the dispatch."""
+    lifecycle.end_attempts(log, dispatch, [_end(each) for each in looked])
+
+
+def _end(looked: Looked) -> AttemptEnd:
+    intent, result = looked.sent.intent, looked.sent.result
+    if isinstance(looked.found, Found):
+        result = looked.found.result
+    elif is_in_doubt_after(looked.sent):
+        return _end_in_doubt(looked)
     if not result.ok and _was_lost_before(intent):
-        _settle_old_doubt(log, dispatch, call, intent, result)
-        return
-    ended = states.SUCCEEDED if result.ok else states.FAILED
-    error = str(result.error or "")
-    lifecycle.move_attempt(
-        log,
-        dispatch.run_id,
-        intent.attempt,
-        ended,
-        result=_kept(result.content),
-        error_kind=error,
-        nothing_sent=not result.sent,
-    )
-    to = states.DONE if result.ok else states.FAILED
-    lifecycle.move_call(log, dispatch.run_id, call, to, result=_kept(result.content), error_kind=error)
+        return _end_with_old_doubt(intent, result)
+    ended, to = (states.SUCCEEDED, states.DONE) if result.ok else (states.FAILED, states.FAILED)
+    told = kept(result.content), str(result.error or "")
+    return AttemptEnd(intent.call, intent.attempt, ended, to, *told, nothing_sent=not result.sent)
 
 
-def _settle_doubt(
-    log: Record, dispatch: Dispatch, call: ToolCall, intent: Intent, result: ToolResult, found: object
-) -> None:
+def _end_in_doubt(looked: Looked) -> AttemptEnd:
     """Sent, and nobody can say how it ended. The carrier of the attempt is gone: it was killed, or it closed."""
-    error = str(result.error)
-    lifecycle.move_attempt(
-        log, dispatch.run_id, intent.attempt, states.UNKNOWN, result=_kept(result.content), error_kind=error
-    )
+    intent, result = looked.sent.intent, looked.sent.result
+    said, error = kept(result.content), str(result.error)
+    unknown = partial(AttemptEnd, intent.call, intent.attempt, states.UNKNOWN)
     effect, again = intent.spec.effect, intent.attempt.number < MOST_ATTEMPTS
     if effect == Effect.PURE:
-        lifecycle.move_call(log, dispatch.run_id, call, states.FAILED, result=result.content, error_kind=error)
-    elif (effect == Effect.KEYED and again) or (
-        effect == Effect.VERIFIABLE and isinstance(found, Absent) and again and _ended_here(intent, result)
+        return unknown(states.FAILED, said, error)
+    if (effect == Effect.KEYED and again) or (
+        effect == Effect.VERIFIABLE and isinstance(looked.found, Absent) and again and _ended_here(intent, result)
     ):
-        lifecycle.move_call(log, dispatch.run_id, call, states.READY)
-    else:
-        lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=result.content, error_kind=error)
+        return unknown(states.READY, said=said)
+    return unknown(states.UNCERTAIN, said, error, said)
 
 
 def _was_lost_before(intent: Intent) -> bool:
@@ -359,20 +386,12 @@ def _was_lost_before(intent: Intent) -> bool:
     return intent.spec.effect == Effect.KEYED and intent.attempt.number > 1 and earlier.exists()
 
 
-def _settle_old_doubt(log: Record, dispatch: Dispatch, call: ToolCall, intent: Intent, result: ToolResult) -> None:
+def _end_with_old_doubt(intent: Intent, result: ToolResult) -> AttemptEnd:
     """This attempt certainly failed, which says nothing of the one before it."""
-    error, told = str(result.error), _kept(result.content)
-    lifecycle.move_attempt(
-        log,
-        dispatch.run_id,
-        intent.attempt,
-        states.FAILED,
-        result=told,
-        error_kind=error,
-        nothing_sent=not result.sent,
-    )
-    doubt = f"{SENT_BEFORE} The last try failed: {told}"
-    lifecycle.move_call(log, dispatch.run_id, call, states.UNCERTAIN, result=doubt, error_kind=ErrorKind.LOST)
+    said = kept(result.content)
+    doubt = f"{SENT_BEFORE} The last try failed: {said}"
+    end = partial(AttemptEnd, intent.call, intent.attempt, states.FAILED, states.UNCERTAIN)
+    return end(doubt, str(ErrorKind.LOST), said, nothing_sent=not result.sent)
 
 
 def _ended_here(intent: Intent, result: ToolResult) -> bool:
@@ -380,25 +399,35 @@ def _ended_here(intent: Intent, result: ToolResult) -> bool:
     return intent.spec.executor == "python" and not result.may_go_on
 
 
-def _kept(content: str) -> str:
+def kept(content: str) -> str:
     """PostgreSQL's text has no NUL; a result that holds one keeps its meaning with the escape."""
     return content.replace("\x00", "\\u0000")
 
 
-def _keep_late_evidence(results: Sequence[tuple[Intent, ToolResult]]) -> None:
-    for intent, result in results:
-        evidence = json.dumps({"content": result.content, "error": result.error, "at": str(dt.datetime.now(dt.UTC))})
-        with events.recording() as log:
-            kept = Attempt.objects.filter(pk=intent.attempt.pk, late_evidence="").update(late_evidence=_kept(evidence))
-            if not kept:
-                continue
-            log.run(
-                intent.context.run_id,
-                "late_evidence_kept",
-                call=str(intent.call.pk),
-                attempt=intent.attempt.number,
-                error_kind=str(result.error or ""),
-            )
+@contextmanager
+def keeping_late_evidence(sent: Sequence[Sent]) -> Iterator[None]:
+    """Around the transaction that records what was sent: when the lease was lost, it stays as late evidence."""
+    try:
+        yield
+    except LostLease:
+        for each in sent:
+            _keep_late_evidence(each.intent, each.result)
+        raise
+
+
+def _keep_late_evidence(intent: Intent, result: ToolResult) -> None:
+    evidence = json.dumps({"content": result.content, "error": result.error, "at": str(dt.datetime.now(dt.UTC))})
+    with events.recording() as log:
+        first = Attempt.objects.filter(pk=intent.attempt.pk, late_evidence="")
+        if not first.update(late_evidence=kept(evidence)):
+            return
+        log.run(
+            intent.context.run_id,
+            "late_evidence_kept",
+            call=str(intent.call.pk),
+            attempt=intent.attempt.number,
+            error_kind=str(result.error or ""),
+        )
 
 
 # -- recover -----------------------------------------------------------------------------------------------------
@@ -406,7 +435,7 @@ def recover(lease: Lease, call: ToolCall) -> None:
     """An executing call whose worker is gone: decide by its effect class. Raises LostLease."""
     attempt = call.attempts.get(status=states.SENT)
     dead = is_dead(attempt)  # asked first: what is absent may still come while its process lives
-    found: Looked = None
+    found: Found | Absent | CannotTell | None = None
     if call.effect == Effect.VERIFIABLE:
         assert call.tool_version_id is not None
         spec = registry.version_spec(call.tool_version_id)
@@ -417,12 +446,12 @@ def recover(lease: Lease, call: ToolCall) -> None:
         dispatch = leases.hold(lease)
         call = ToolCall.objects.select_for_update().get(pk=call.pk)
         if isinstance(found, Found):
-            _recovered(log, dispatch, call, attempt, found.result)
-            return
-        lifecycle.move_attempt(log, dispatch.run_id, attempt, states.UNKNOWN)
-        to = _after_crash(call, attempt, found, dead)
-        unclear = {"result": WORKER_GONE} if to == states.UNCERTAIN else {}
-        lifecycle.move_call(log, dispatch.run_id, call, to, **unclear)
+            told = kept(found.result.content), str(found.result.error or "")
+            end = AttemptEnd(call, attempt, states.SUCCEEDED, states.DONE, *told)
+        else:
+            to = _after_crash(call, attempt, found, dead)
+            end = AttemptEnd(call, attempt, states.UNKNOWN, to, WORKER_GONE if to == states.UNCERTAIN else "")
+        lifecycle.end_attempts(log, dispatch, [end])
 
 
 def _after_crash(call: ToolCall, attempt: Attempt, found: object, dead: bool) -> str:
@@ -435,12 +464,6 @@ def _after_crash(call: ToolCall, attempt: Attempt, found: object, dead: bool) ->
             return states.READY
         case _:
             return states.UNCERTAIN
-
-
-def _recovered(log: Record, dispatch: Dispatch, call: ToolCall, attempt: Attempt, result: ToolResult) -> None:
-    error = str(result.error or "")
-    lifecycle.move_attempt(log, dispatch.run_id, attempt, states.SUCCEEDED, result=result.content, error_kind=error)
-    lifecycle.move_call(log, dispatch.run_id, call, states.DONE, result=result.content, error_kind=error)
 
 
 def is_dead(attempt: Attempt) -> bool:

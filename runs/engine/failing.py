@@ -9,7 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import catalogue, pricing
+from agents import catalogue, pricing, roster
+from agents.roster import Roster
 from agents.values import FailureKind, ModelFailure, ModelSpec
 from approvals import requests
 from approvals.models import ApprovalRequest
@@ -45,24 +46,26 @@ class Choice:
     wait_seconds: float = 0
 
 
-def choose(chain: Sequence[str], failed: Sequence[Step], now: dt.datetime | None = None) -> Choice | None:
+def choose(
+    chain: Sequence[str], failed: Sequence[Step], served: Roster, now: dt.datetime | None = None
+) -> Choice | None:
     """The first model of the chain that has not failed often and need not be waited for long; else whichever can be
     asked soonest; None when no model has tries left. `failed` as `failed_tries` gives it, `now` by the database.
     """
     if not failed:
-        return next((Choice(model) for name in chain if (model := catalogue.model(name))), None)
+        return next((Choice(model) for name in chain if (model := catalogue.model(name, served))), None)
     now = now or database_now()
-    choices = [choice for name in chain if (choice := _choice(name, failed, now))]
+    choices = [choice for name in chain if (choice := _choice(name, failed, served, now))]
     for choice in choices:
         if choice.tries < TRIES_PER_MODEL and choice.wait_seconds <= LONGEST_BACKOFF_SECONDS:
             return choice
     return min(choices, key=lambda choice: choice.wait_seconds, default=None)
 
 
-def _choice(name: str, failed: Sequence[Step], now: dt.datetime) -> Choice | None:
+def _choice(name: str, failed: Sequence[Step], served: Roster, now: dt.datetime) -> Choice | None:
     own = [step for step in failed if step.model == name]
-    model = catalogue.model(name)
-    if model is None or _access(model) in _useless(failed):
+    model = catalogue.model(name, served)
+    if model is None or _access(model) in _useless(failed, served):
         return None
     if len(own) >= TRIES_IN_ALL or any(step.failure != FailureKind.RETRY for step in own):
         return None
@@ -71,9 +74,9 @@ def _choice(name: str, failed: Sequence[Step], now: dt.datetime) -> Choice | Non
     return Choice(model, len(own), due_at, wait_seconds)
 
 
-def _useless(failed: Sequence[Step]) -> set[tuple[str, str]]:
+def _useless(failed: Sequence[Step], served: Roster) -> set[tuple[str, str]]:
     """Where, and with which key, no model need be asked."""
-    refused = [catalogue.model(step.model) for step in failed if step.failure == FailureKind.NEXT_ACCESS]
+    refused = [catalogue.model(step.model, served) for step in failed if step.failure == FailureKind.NEXT_ACCESS]
     return {_access(model) for model in refused if model}
 
 
@@ -105,6 +108,7 @@ def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failur
         states.FAILED,
         failure=str(failure.kind),
         error=f"{failure.code}: {failure.sentence}"[:500],
+        ended_at=dispatch.now,
         retry_at=_retry_at(dispatch.now, failure, tries),
         cost_usd=spent,
         cost_estimated=is_estimate,
@@ -146,7 +150,7 @@ def _after(log: Record, dispatch: Dispatch, failed: Sequence[Step], failure: Mod
         return _end(log, dispatch, failure.sentence)
     if leases.is_cancelled(dispatch) or remaining_seconds(dispatch) <= 0:
         return Continue()
-    choice = choose(dispatch.manifest.spec().models, failed, dispatch.now)
+    choice = choose(dispatch.pinned.models, failed, roster.current(dispatch.epoch), dispatch.now)
     if choice is None or not choice.wait_seconds:
         return Continue()
     return _wait_for_server(log, dispatch, choice, failed)
@@ -168,7 +172,7 @@ def _wait_for_server(log: Record, dispatch: Dispatch, choice: Choice, failed: Se
 
 def remaining_seconds(dispatch: Dispatch) -> float:
     """Working time that a held dispatch has left; below zero when it is over."""
-    return dispatch.manifest.spec().limits.wall_seconds - leases.working_seconds(dispatch)
+    return dispatch.pinned.limits.wall_seconds - leases.working_seconds(dispatch)
 
 
 # -- when no model is left ---------------------------------------------------------------------------------------

@@ -1,18 +1,18 @@
 """Has this dispatch reached a limit? Pure: no query, no clock."""
 
-from collections import Counter
-from collections.abc import Iterable
-
 from agents.values import Limits
-from runs.models import Dispatch, ToolCall
+from runs.models import Dispatch
 from runs.states import StopReason
 from runs.values import GiveUp
 
 SAME_CALL_LIMIT = 3
 
 
-def reached(dispatch: Dispatch, limits: Limits, calls: Iterable[ToolCall], working_seconds: float) -> GiveUp | None:
-    """The first limit reached, with a sentence a person understands. `working_seconds` includes the current slice."""
+def reached(dispatch: Dispatch, limits: Limits, repeated: str | None, working_seconds: float) -> GiveUp | None:
+    """The first limit reached, with a sentence a person understands.
+
+    `repeated` names a tool that was called SAME_CALL_LIMIT times alike. `working_seconds` includes the current slice.
+    """
     if dispatch.iterations >= limits.iterations:
         sentence = f"It used all {limits.iterations} model calls it may make without coming to an end."
         return GiveUp(StopReason.MAX_ITERATIONS, sentence)
@@ -21,7 +21,7 @@ def reached(dispatch: Dispatch, limits: Limits, calls: Iterable[ToolCall], worki
         return GiveUp(StopReason.MAX_TOKENS, sentence)
     if late := out_of_time(limits, working_seconds):
         return late
-    if repeated := _repeated(calls):
+    if repeated:
         sentence = f"It called {repeated} {SAME_CALL_LIMIT} times with the same arguments and got the same result."
         return GiveUp(StopReason.LOOP_DETECTED, sentence)
     return None
@@ -32,8 +32,3 @@ def out_of_time(limits: Limits, working_seconds: float) -> GiveUp | None:
     if working_seconds >= limits.wall_seconds:
         return GiveUp(StopReason.TIMEOUT, f"It worked for {limits.wall_seconds} seconds, which is its limit.")
     return None
-
-
-def _repeated(calls: Iterable[ToolCall]) -> str | None:
-    seen = Counter((call.tool, call.arguments, call.result) for call in calls if call.is_settled)
-    return next((tool for (tool, _, _), times in seen.items() if times >= SAME_CALL_LIMIT), None)

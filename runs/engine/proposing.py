@@ -1,19 +1,20 @@
 """A reply asked for tools: write the calls down, each with its ruling, and ask a person where the gate says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db.models.functions import Now
 
 from approvals import requests
-from orchestrator_site.core import canonical
+from orchestrator_site.core import canonical, statements
 from orchestrator_site.core.events import Record
 from orchestrator_site.core.ids import new_id
 from runs import lifecycle, states
 from runs.engine import binding, rulings
-from runs.engine.offer import Offered
-from runs.models import Dispatch, Handoff, Step, ToolCall
+from runs.engine.offer import Offered, Offers
+from runs.models import Attempt, Dispatch, Handoff, Step, ToolCall
 from runs.platform_tools import HANDOFF_KIND
 from runs.values import ProposedCall
 from tools.registry import PLATFORM_VERSION
@@ -24,26 +25,50 @@ LIMIT_REACHED = "Refused: only {limit} calls a turn are allowed; ask for this on
 NOT_JSON = "Refused: the arguments cannot be kept as JSON ({why})."
 
 
-def propose(
-    log: Record,
-    dispatch: Dispatch,
-    step: Step,
-    proposed: Sequence[ProposedCall],
-    offered: Mapping[str, Offered],
-    reasoning: str,
-) -> None:
-    """Write every call of a turn in the state its ruling puts it in. Locks: calls, then requests."""
-    facts = rulings.gather(dispatch, [call.tool for call in proposed])
-    limit = dispatch.manifest.spec().limits.tool_calls_per_turn
+@dataclass(frozen=True)
+class Ruled:
+    """A call that is not written yet, in the status its ruling put it in. `offered` is None for an unknown tool."""
+
+    call: ToolCall
+    offered: Offered | None
+    ruling: Ruling | None
+
+    @property
+    def may_run(self) -> bool:
+        return self.call.status == states.READY
+
+
+def rule_all(dispatch: Dispatch, step: Step, proposed: Sequence[ProposedCall], offers: Offers) -> list[Ruled]:
+    """Every call of a turn with its ruling. The caller holds the dispatch, and writes them."""
+    facts = rulings.gather(dispatch, offers, [call.tool for call in proposed])
+    limit = dispatch.pinned.limits.tool_calls_per_turn
+    ruled = []
     for position, each in enumerate(proposed):
-        call = _call(dispatch, step, position, each, offered.get(each.tool))
+        offered = offers.get(each.tool)
+        call = _call(dispatch, step, position, each, offered)
         if position >= limit:
-            _refused(log, dispatch, call, LIMIT_REACHED.format(limit=limit), ErrorKind.NOT_GRANTED)
+            ruled.append(_refused(call, offered, LIMIT_REACHED.format(limit=limit), ErrorKind.NOT_GRANTED))
         elif fault := _not_canonical(each):
-            _refused(log, dispatch, call, NOT_JSON.format(why=fault), ErrorKind.INVALID_ARGUMENTS)
+            ruled.append(_refused(call, offered, NOT_JSON.format(why=fault), ErrorKind.INVALID_ARGUMENTS))
         else:
-            ruling = rulings.rule(offered.get(each.tool), call.arguments, facts, each.tool)
-            _ruled(log, dispatch, call, ruling, offered.get(each.tool), reasoning)
+            ruled.append(_ruled(call, offered, rulings.rule(offered, call.arguments, facts, each.tool)))
+    return ruled
+
+
+def write(log: Record, dispatch: Dispatch, ruled: Sequence[Ruled], attempts: Sequence[Attempt], reasoning: str) -> None:
+    """The calls, the attempts of those that are sent at once, and a question for each that a person must approve.
+
+    Locks: calls, then requests.
+    """
+    statements.insert([each.call for each in ruled])
+    statements.insert(attempts)
+    sent = {attempt.call_id: attempt for attempt in attempts}
+    for each in ruled:
+        _tell(log, dispatch, each, sent.get(each.call.pk))
+    for each in ruled:
+        if isinstance(each.ruling, NeedsApproval):
+            assert each.offered is not None
+            ask_approval(log, dispatch, each.call, each.ruling, each.offered, reasoning)
 
 
 def _call(dispatch: Dispatch, step: Step, position: int, each: ProposedCall, offered: Offered | None) -> ToolCall:
@@ -74,23 +99,23 @@ def _not_canonical(each: ProposedCall) -> str | None:
     return None
 
 
-def _ruled(
-    log: Record, dispatch: Dispatch, call: ToolCall, ruling: Ruling, offered: Offered | None, reasoning: str
-) -> None:
+def _ruled(call: ToolCall, offered: Offered | None, ruling: Ruling) -> Ruled:
     call.risk, call.ruling = ruling.risk, rulings.stored(ruling)
     if isinstance(ruling, Refuse):
-        _refused(log, dispatch, call, rulings.sentence(ruling), ErrorKind(ruling.kind))
-        return
-    assert offered is not None
-    if isinstance(ruling, NeedsApproval):
-        _write(log, dispatch, call, states.PROPOSED, states.RULED)
-        ask_approval(log, dispatch, call, ruling, offered, reasoning)
-        return
-    assert isinstance(ruling, Allow)  # the built-in policy defers nothing
-    _write(log, dispatch, call, states.PROPOSED, states.RULED, states.READY)
-    if ruling.notify:
-        words = binding.plain_words(call.tool, canonical.loads(call.arguments))
-        log.run(dispatch.run_id, "tool_call_notice", call=str(call.pk), tool=call.tool, what=words, risk=call.risk)
+        return _refused(call, offered, rulings.sentence(ruling), ErrorKind(ruling.kind), ruling)
+    path = [states.PROPOSED, states.RULED]
+    if isinstance(ruling, Allow):  # the built-in policy defers nothing
+        path.append(states.READY)
+    call.status = states.TOOL_CALL.check_path(*path)
+    return Ruled(call, offered, ruling)
+
+
+def _refused(
+    call: ToolCall, offered: Offered | None, sentence: str, kind: ErrorKind, ruling: Ruling | None = None
+) -> Ruled:
+    call.result, call.error_kind, call.ended_at = sentence, kind, Now()
+    call.status = states.TOOL_CALL.check_path(states.PROPOSED, states.RULED, states.REFUSED)
+    return Ruled(call, offered, ruling)
 
 
 def ask_approval(
@@ -147,24 +172,27 @@ def ask_handoff(log: Record, dispatch: Dispatch, handoff: Handoff) -> None:
     handoff.save(update_fields=["request"])
 
 
-def _refused(log: Record, dispatch: Dispatch, call: ToolCall, sentence: str, kind: ErrorKind) -> None:
-    call.result, call.error_kind, call.ended_at = sentence, kind, Now()
-    _write(log, dispatch, call, states.PROPOSED, states.RULED, states.REFUSED)
-
-
-def _write(log: Record, dispatch: Dispatch, call: ToolCall, *path: str) -> None:
-    """Insert a call at the end of the path its ruling took, with one event for the whole of it."""
-    call.status = states.TOOL_CALL.check_path(*path)
-    call.save(force_insert=True)
-    told: dict[str, Any] = {"error_kind": str(call.error_kind)} if call.error_kind else {}
-    log.run(
-        dispatch.run_id,
-        f"tool_call_{call.status}",
-        actor=f"agent:{dispatch.manifest.agent.slug}",
-        call=str(call.pk),
-        dispatch=str(dispatch.pk),
-        tool=call.tool,
-        arguments_digest=canonical.digest(call.arguments),
-        ruling=canonical.loads(call.ruling) if call.ruling else None,
-        **told,
-    )
+def _tell(log: Record, dispatch: Dispatch, ruled: Ruled, attempt: Attempt | None) -> None:
+    """One event for the whole path that a call took to the status it is written in."""
+    call = ruled.call
+    told: dict[str, Any] = {
+        "arguments_digest": canonical.digest(call.arguments),
+        "ruling": canonical.loads(call.ruling) if call.ruling else None,
+    }
+    if attempt is not None:
+        lifecycle.told_of_attempt(log, dispatch, call, attempt, **told)
+    else:
+        if call.error_kind:
+            told["error_kind"] = str(call.error_kind)
+        log.run(
+            dispatch.run_id,
+            f"tool_call_{call.status}",
+            actor=f"agent:{dispatch.manifest.agent.slug}",
+            call=str(call.pk),
+            dispatch=str(dispatch.pk),
+            tool=call.tool,
+            **told,
+        )
+    if isinstance(ruled.ruling, Allow) and ruled.ruling.notify:
+        words = binding.plain_words(call.tool, canonical.loads(call.arguments))
+        log.run(dispatch.run_id, "tool_call_notice", call=str(call.pk), tool=call.tool, what=words, risk=call.risk)

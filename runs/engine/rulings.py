@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator_site.core import canonical
-from runs.engine.offer import Offered
+from runs.engine.offer import Offered, Offers
 from runs.models import Dispatch, ToolCall
 from tools import gate
 from tools.values import Effect, Refuse, Ruling, RunFacts
@@ -33,16 +33,21 @@ class Facts:
         )
 
 
-def gather(dispatch: Dispatch, tools: Iterable[str], *, without: Iterable[Any] = ()) -> Facts:
-    """`dispatch` and what is joined to it were read under its lock. `without`: ids of calls that do not count."""
-    sent = ToolCall.objects.with_effect_in(dispatch.run_id).filter(tool__in=set(tools)).exclude(pk__in=list(without))
+def gather(dispatch: Dispatch, offers: Offers, tools: Iterable[str], *, without: Iterable[Any] = ()) -> Facts:
+    """`dispatch` was locked in this transaction. `without`: ids of calls that do not count."""
+    acting = {tool for tool in tools if tool in offers and offers[tool].spec.effect != Effect.PURE}
     return Facts(
         agent=dispatch.manifest.agent.slug,
-        agent_active=dispatch.manifest.agent.active,
-        cancel_requested=dispatch.run.cancel_requested_at is not None,
-        effects_sent=frozenset(sent.values_list("tool", "arguments")),
+        agent_active=offers.agent_active,
+        cancel_requested=dispatch.cancel_requested,
+        effects_sent=_effects_sent(dispatch, acting, without) if acting else frozenset(),
         restored=dispatch.run.restored_at is not None,
     )
+
+
+def _effects_sent(dispatch: Dispatch, tools: set[str], without: Iterable[Any]) -> frozenset[tuple[str, str]]:
+    sent = ToolCall.objects.with_effect_in(dispatch.run_id).filter(tool__in=tools).exclude(pk__in=list(without))
+    return frozenset(sent.values_list("tool", "arguments"))
 
 
 def rule(offered: Offered | None, arguments: str, facts: Facts, tool: str) -> Ruling:

@@ -1,6 +1,6 @@
 """Bring the calls of a turn to their ends: `pure` ones in parallel, the rest one by one in the model's order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
@@ -11,17 +11,18 @@ from orchestrator_site.core import canonical, events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
 from runs.engine import effects, rulings
-from runs.engine.offer import Offered
+from runs.engine.offer import Offered, offer
+from runs.engine.proposing import Ruled
 from runs.models import Dispatch, ToolCall
 from runs.platform_tools import PlatformCall, apply
 from runs.values import Answer, AskPerson, Fault, Lease
-from tools.values import Effect, ErrorKind, ExecutorKind, Risk, ToolResult
+from tools.values import Effect, ErrorKind, Risk, ToolResult
 
 # Pure calls of one turn that run side by side, in helper threads that compute and touch no row.
 PARALLEL = 8
 
 
-def settle(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offered]) -> bool:
+def settle(lease: Lease, dispatch: Dispatch, calls: Sequence[ToolCall]) -> bool:
     """Do what can be done now of a turn's calls; False when nothing was possible and the rest waits for people.
 
     Raises LostLease.
@@ -29,48 +30,56 @@ def settle(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offere
     if executing := [call for call in calls if call.status == states.EXECUTING]:
         effects.recover(lease, executing[0])
         return True
-    if pure := [call for call in calls if _is_parallel(call, offered)]:
-        _execute(lease, pure[:PARALLEL], offered)
-        return True
-    following = next((call for call in calls if not call.is_settled), None)
-    if following is None or following.status != states.READY:
+    offers = offer(dispatch, dispatch.epoch)
+    ready = _ready([(call, offers.get(call.tool)) for call in calls])
+    if not ready:
         return False
-    if _is_platform(following, offered):
-        _answer_platform(lease, following, offered[following.tool])
-    else:
-        _execute(lease, [following], offered)
+    if ready[0].tool in offers and offers[ready[0].tool].is_platform:
+        _answer_platform(lease, ready[0])
+    elif intents := effects.intend(lease, dispatch, [call.pk for call in ready]):
+        effects.record(lease, dispatch, send_all(intents))
     return True
 
 
-def _is_platform(call: ToolCall, offered: Mapping[str, Offered]) -> bool:
-    return call.tool in offered and offered[call.tool].spec.executor == ExecutorKind.PLATFORM
+def ready_at_once(ruled: Sequence[Ruled]) -> list[tuple[ToolCall, Offered]]:
+    """Of calls that were ruled just now: those that are sent first, with what was offered."""
+    offered = {each.call.pk: each.offered for each in ruled if each.offered is not None}
+    first = _ready([(each.call, each.offered) for each in ruled])
+    return [(call, offered[call.pk]) for call in first if not offered[call.pk].is_platform]
 
 
-def _is_parallel(call: ToolCall, offered: Mapping[str, Offered]) -> bool:
-    return call.status == states.READY and call.effect == Effect.PURE and not _is_platform(call, offered)
+def _ready(calls: Sequence[tuple[ToolCall, Offered | None]]) -> list[ToolCall]:
+    """The calls of a turn whose turn it is: `pure` ones side by side, else the first that is not settled, if ready."""
+    side_by_side = [call for call, offered in calls if _is_parallel(call, offered)]
+    if side_by_side:
+        return side_by_side[:PARALLEL]
+    following = next((call for call, _ in calls if not call.is_settled), None)
+    return [following] if following is not None and following.status == states.READY else []
 
 
-def _execute(lease: Lease, calls: Sequence[ToolCall], offered: Mapping[str, Offered]) -> None:
-    intents = effects.intend(lease, [call.pk for call in calls], offered)
+def _is_parallel(call: ToolCall, offered: Offered | None) -> bool:
+    is_platform = offered is not None and offered.is_platform
+    return call.status == states.READY and call.effect == Effect.PURE and not is_platform
+
+
+def send_all(intents: Sequence[effects.Intent]) -> list[effects.Sent]:
+    """Send committed intents, side by side when there are several. No transaction is open."""
+    if len(intents) < 2:
+        return [effects.send(intent) for intent in intents]
     connection.close()
-    if len(intents) > 1:
-        # Threads of its own: a call that waited in a shared queue would outlive the deadline its lease is renewed to.
-        with ThreadPoolExecutor(len(intents), thread_name_prefix="pure-call") as helpers:
-            results = list(helpers.map(effects.send, intents))
-    else:
-        results = [effects.send(intent) for intent in intents]
-    if intents:
-        effects.record(lease, list(zip(intents, results, strict=True)))
+    # Threads of its own: a call that waited in a shared queue would outlive the deadline its lease is renewed to.
+    with ThreadPoolExecutor(len(intents), thread_name_prefix="pure-call") as helpers:
+        return list(helpers.map(effects.send, intents))
 
 
-def _answer_platform(lease: Lease, call: ToolCall, offered: Offered) -> None:
+def _answer_platform(lease: Lease, call: ToolCall) -> None:
     """One transaction: rule again, apply, and record what it answered."""
     with events.recording() as log:
         dispatch = leases.hold(lease)
         locked = ToolCall.objects.select_for_update().get(pk=call.pk)
-        if not _may_still(log, dispatch, locked, offered):
+        if not _may_still(log, dispatch, locked):
             return
-        asked = PlatformCall(locked, dispatch, dispatch.manifest.spec())
+        asked = PlatformCall(locked, dispatch, dispatch.pinned)
         match apply(asked, canonical.loads(locked.arguments)):
             case Answer(content):
                 _end(log, dispatch, locked, ToolResult(content))
@@ -80,14 +89,17 @@ def _answer_platform(lease: Lease, call: ToolCall, offered: Offered) -> None:
                 _ask(log, dispatch, locked, question)
 
 
-def _may_still(log: Record, dispatch: Dispatch, call: ToolCall, offered: Offered) -> bool:
+def _may_still(log: Record, dispatch: Dispatch, call: ToolCall) -> bool:
     """As an intent asks: today's ruling, and what a person approved. The call is refused where it may not."""
-    ruling = rulings.rule(offered, call.arguments, rulings.gather(dispatch, []), call.tool)
+    offers = offer(dispatch, dispatch.epoch)
+    offered = offers.get(call.tool)
+    ruling = rulings.rule(offered, call.arguments, rulings.gather(dispatch, offers, []), call.tool)
     if stop := effects.why_not_today(call, ruling):
         effects.refuse(log, dispatch, call, *stop)
         return False
     if call.request is None:
         return True
+    assert offered is not None
     return effects.may_use_approval(log, dispatch, call, effects.digest_from_rows(dispatch, call, offered.spec))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 
 from orchestrator_site.core import doorbell
-from runs.live import doorbells, messages, rows
+from runs.live import doorbells, messages, rows, watching
 from runs.live.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -170,6 +170,7 @@ class Hub:
         if chain not in self._feeds:
             head = await rows.off_loop(rows.head, chain)
             self._feeds.setdefault(chain, Feed(head))
+            await rows.off_loop(watching.say, [chain])
         self._feeds[chain].inboxes.add(inbox)
 
     async def _join_watch(self, probe: Probe, inbox: Inbox) -> None:
@@ -227,6 +228,7 @@ class Hub:
             if await self._nothing_rings_until(polled_at + self._poll_seconds()):
                 polled_at = time.monotonic()
                 self._ask_all()
+                await rows.off_loop(watching.say, list(self._feeds))
             try:
                 await self._read_feeds()
                 self._mended(ROWS)

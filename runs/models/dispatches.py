@@ -5,8 +5,10 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
 from agents.models import Manifest
+from agents.values import ManifestSpec
 from orchestrator_site.core.ids import new_id
 from runs import states
 from runs.models.runs import MONEY, Run
@@ -45,11 +47,12 @@ class Dispatch(models.Model):
     `fence` grows with every claim, and every write of the loop names it. `hand_deadline` is the deadline of the call
     in hand: the lease is not renewed past it. `due_at` is the moment a waiting dispatch asked to be woken at,
     `rung_at` the last time a worker was called to it.
+    `tries_from`: failed steps of a lower number no longer count as tries of their model; a person said to try again.
     `history` are the earlier [request, answer] pairs of the conversation; `briefing` is what the first message says
     beside the task: references to what other agents made. `cost_cap_usd` is the manifest's, raised by top-ups.
-    `tries_from`: failed steps of a lower number no longer count as tries of their model; a person said to try again.
     `worked_seconds` counts finished slices only: waiting for people costs no working time.
     `unheeded`: it has ended, and its run was not moved on since; whoever ended it may have gone away.
+    `cancel_requested` is the run's, written here too so that whoever locks this row alone reads what is true.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -81,6 +84,7 @@ class Dispatch(models.Model):
     cost_usd = models.DecimalField(**MONEY, default=Decimal(0))
     cost_cap_usd = models.DecimalField(**MONEY)
     worked_seconds = models.FloatField(default=0)
+    cancel_requested = models.BooleanField(default=False)
     tries_from = models.PositiveIntegerField(default=0, db_default=0)
     unheeded = models.BooleanField(default=False, db_default=False)
     rung_at = models.DateTimeField(db_default=Now())
@@ -91,8 +95,9 @@ class Dispatch(models.Model):
 
     objects = DispatchQuerySet.as_manager()
 
-    # The database's time, where `leases.hold` read the row.
+    # The database's time and the roster's epoch, where `leases.hold` locked the row.
     now: dt.datetime
+    epoch: int
 
     class Meta:
         constraints = [
@@ -133,6 +138,11 @@ class Dispatch(models.Model):
     @property
     def is_final(self) -> bool:
         return self.status in states.DISPATCH.final
+
+    @cached_property
+    def pinned(self) -> ManifestSpec:
+        """The content of the manifest it started with, which never changes."""
+        return self.manifest.spec()
 
 
 class Edge(models.Model):
@@ -205,3 +215,7 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.number}"
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens

@@ -42,6 +42,7 @@ def add(
         history=history(run),
         status=states.BLOCKED if blocked else states.QUEUED,
         cost_cap_usd=manifest.spec().limits.cost_usd,
+        cancel_requested=run.cancel_requested_at is not None,
     )
     Edge.objects.bulk_create([Edge(parent=parent, child=node) for parent in parents])
     log.run(

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from agents import llm
+from agents import llm, wire
 from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, ModelSpec, Usage
 from tests.agents.raw_server import STREAM_HEAD, answering, block, message_end, message_start, response, sse
 
@@ -64,6 +64,10 @@ def reply(answer: ModelReply | ModelFailure) -> ModelReply:
 def failure(answer: ModelReply | ModelFailure) -> ModelFailure:
     assert isinstance(answer, ModelFailure), answer
     return answer
+
+
+def streamed(asked: ModelRequest) -> ModelReply | ModelFailure:
+    return llm.complete(asked, lambda text: None)
 
 
 # Replies
@@ -135,7 +139,7 @@ def test_an_unknown_stop_reason_passes_through(scripted_model):
 def test_an_unknown_block_passes_through_with_its_nulls():
     strange = {"type": "hologram", "frames": {"first": None, "n": 2}}
     with answering(STREAM_HEAD, message_start(), block(0, strange), message_end("end_turn")) as url:
-        answer = reply(llm.complete(request(url)))
+        answer = reply(streamed(request(url)))
 
     assert answer.content == [strange]
 
@@ -149,7 +153,7 @@ def test_thinking_keeps_its_signature_and_blank_text_is_left_out():
     )
     blank = block(1, {"type": "text", "text": ""})
     with answering(STREAM_HEAD, message_start(), thinking, blank, message_end("end_turn")) as url:
-        answer = reply(llm.complete(request(url)))
+        answer = reply(streamed(request(url)))
 
     assert answer.content == [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]
 
@@ -167,7 +171,7 @@ def test_a_citation_is_stored_as_the_api_takes_it_back():
     start = {"type": "text", "text": "", "citations": []}
     cited = block(0, start, {"type": "text_delta", "text": "x"}, {"type": "citations_delta", "citation": citation})
     with answering(STREAM_HEAD, message_start(), cited, message_end("end_turn")) as url:
-        answer = reply(llm.complete(request(url)))
+        answer = reply(streamed(request(url)))
 
     [stored] = answer.content[0]["citations"]
     assert stored == {name: value for name, value in citation.items() if name != "file_id"}
@@ -185,7 +189,7 @@ def test_breakpoints_stand_on_tools_system_and_the_two_newest_turns():
     ]
     asked = request("http://m", messages=messages, tools=[tool("a"), tool("b")])
 
-    wired = llm.wire_request(asked)
+    wired = wire.arguments(asked)
 
     marks = [path for path, value in walk(wired) if value == {"type": "ephemeral"}]
     assert marks == [
@@ -201,7 +205,7 @@ def test_a_breakpoint_is_never_put_on_thinking():
     echoed = [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": "y", "signature": "z"}]
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": echoed}]
 
-    wired = llm.wire_request(request("http://m", messages=messages))
+    wired = wire.arguments(request("http://m", messages=messages))
 
     assert [sorted(block) for block in wired["messages"][1]["content"]] == [
         ["cache_control", "text", "type"],
@@ -270,7 +274,7 @@ SCRIPTED = {
 def test_a_failing_server_is_a_value(scripted_model, turn, kind, code, sent, wait):
     seconds = 0.5 if "hang" in turn else 10
 
-    answer = failure(llm.complete(request(scripted_model.url, turn, timeout_seconds=seconds)))
+    answer = failure(streamed(request(scripted_model.url, turn, timeout_seconds=seconds)))
 
     assert (answer.kind, answer.code, answer.sent, answer.retry_after_seconds) == (kind, code, sent, wait)
     assert answer.sentence.endswith(".")
@@ -296,6 +300,74 @@ def calling_with(arguments: str) -> bytes:
 
 
 BUSY, LIMITED = "overloaded_error", "rate_limit_error"
+
+
+@pytest.mark.parametrize(
+    ("turn", "code"),
+    [
+        ({"text": "a b c", "reset": True}, "connection"),
+        ({"text": "a b c", "truncate": True}, "garbage"),
+        ({"garbage": True}, "garbage"),
+    ],
+)
+def test_a_reply_that_does_not_come_whole_is_none(scripted_model, turn, code):
+    answer = failure(llm.complete(request(scripted_model.url, turn)))
+
+    assert (answer.kind, answer.code, answer.sent) == (RETRY, code, True)
+
+
+REPLY = {"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 2}, "model": "m"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": "text"},
+        {"content": [1]},
+        {"content": None},
+        {"usage": None},
+        {"usage": {"input_tokens": "many"}},
+        {"content": [{"type": "tool_use", "name": "pay", "id": "a", "input": "12"}], "stop_reason": "tool_use"},
+        {"content": [{"type": "tool_use", "name": "pay", "id": "a"}], "stop_reason": "tool_use"},
+    ],
+)
+def test_a_whole_reply_of_another_shape_is_none(changes):
+    with answering(response(200, REPLY | changes)) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert (answer.kind, answer.code, answer.sent) == (RETRY, "garbage", True)
+
+
+def test_a_whole_reply_that_cannot_be_used_is_counted_at_what_it_says():
+    call = {"type": "tool_use", "name": "pay", "id": "a", "input": "12"}
+    with answering(response(200, REPLY | {"content": [call], "stop_reason": "tool_use"})) as url:
+        answer = failure(llm.complete(request(url)))
+
+    assert (answer.usage, answer.is_usage_estimated) == (Usage(1, 2), False)
+
+
+def test_control_a_whole_reply_of_that_shape_is_taken_with_what_it_brings():
+    blocks = [
+        {"type": "text", "text": "Hi.", "citations": None},
+        {"type": "text", "text": " "},
+        {"type": "new", "n": {"x": None}},
+    ]
+    with answering(
+        response(200, REPLY | {"content": blocks, "stop_details": {"category": "x", "explanation": None}})
+    ) as url:
+        answer = reply(llm.complete(request(url)))
+
+    assert answer.content == [{"type": "text", "text": "Hi."}, {"type": "new", "n": {"x": None}}]
+    assert (answer.usage, answer.stop_details) == (Usage(1, 2), {"category": "x"})
+
+
+@pytest.mark.parametrize("max_tokens", [8192, 8193])
+def test_what_may_be_long_is_streamed(scripted_model, max_tokens):
+    reply(llm.complete(request(scripted_model.url, {"text": "x"}, max_tokens=max_tokens)))
+
+    assert bool(scripted_model.requests()[-1].get("stream")) == (max_tokens > llm.LONGEST_UNSTREAMED_TOKENS)
+
+
 RAW = {
     "by the server's own clock": (http_error(503, "api_error", DATES), RETRY, "api_error", True, 90),
     "in milliseconds": (http_error(529, BUSY, {"retry-after-ms": "250"}), RETRY, BUSY, False, 0.25),
@@ -318,7 +390,7 @@ RAW = {
 @pytest.mark.parametrize(("sent_back", "kind", "code", "sent", "wait"), RAW.values(), ids=list(RAW))
 def test_a_server_that_breaks_the_rules_is_a_value(sent_back, kind, code, sent, wait):
     with answering(sent_back) as url:
-        answer = failure(llm.complete(request(url)))
+        answer = failure(streamed(request(url)))
 
     assert (answer.kind, answer.code, answer.sent, answer.retry_after_seconds) == (kind, code, sent, wait)
 
@@ -354,7 +426,7 @@ COUNTED = {
 @pytest.mark.parametrize(("sent_back", "counted", "is_estimated"), COUNTED.values(), ids=list(COUNTED))
 def test_a_failed_call_is_counted_by_what_the_server_said_of_it(sent_back, counted, is_estimated):
     with answering(sent_back) as url:
-        answer = failure(llm.complete(request(url)))
+        answer = failure(streamed(request(url)))
 
     assert (answer.sent, answer.usage, answer.is_usage_estimated) == (True, counted, is_estimated)
 
@@ -417,7 +489,7 @@ def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
         start += sse("content_block_start", index=0, content_block={"type": "text", "text": ""})
     with answering(start, drip=itertools.repeat(drop)) as url:
         began = time.monotonic()
-        answer = failure(llm.complete(request(url, timeout_seconds=0.5)))
+        answer = failure(streamed(request(url, timeout_seconds=0.5)))
 
     assert (answer.kind, answer.code, answer.sent) == (RETRY, "timeout", True)
     assert time.monotonic() - began < 1.5
@@ -426,7 +498,7 @@ def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
 def test_the_last_wait_is_given_only_what_is_left():
     with answering(STREAM_HEAD, drip=itertools.repeat(sse("ping")), drip_seconds=0.9) as url:
         began = time.monotonic()
-        answer = failure(llm.complete(request(url, timeout_seconds=1)))
+        answer = failure(streamed(request(url, timeout_seconds=1)))
 
     assert answer.code == "timeout"
     assert time.monotonic() - began < 1.6

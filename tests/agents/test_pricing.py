@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from agents import catalogue
+from agents import catalogue, roster
 from agents.pricing import cost_usd, worst_case_usd
 from agents.values import Usage
 from tests.agents.cast import entry
@@ -26,8 +26,9 @@ def test_the_catalogue_knows_enabled_models_only(db):
     entry("resting", enabled=False)
     entry("small", endpoint="http://127.0.0.1:1/")
 
-    assert catalogue.model("resting") is None
-    assert catalogue.model("nobody") is None
-    small = catalogue.model("small")
+    served = roster.today()
+    assert catalogue.model("resting", served) is None
+    assert catalogue.model("nobody", served) is None
+    small = catalogue.model("small", served)
     assert small is not None
     assert small.endpoint == "http://127.0.0.1:1/"

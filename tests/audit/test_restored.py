@@ -244,7 +244,9 @@ def test_what_is_run_again_on_a_persons_word_is_not_asked_for_once_more(back: Sc
     carry_everything()
     call = only_call(back.keyed)
     ToolCall.objects.filter(pk=call.pk).update(request=None)
-    Tool.objects.filter(name=call.tool).update(risk=Risk.LOW)
+    tool = Tool.objects.get(name=call.tool)
+    tool.risk = Risk.LOW
+    tool.save()
 
     uncertain.resolve(call.pk, Finding.REPEAT, by=back.bob, attests_dead=True)
     carry_everything()

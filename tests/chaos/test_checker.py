@@ -53,10 +53,8 @@ EVENTS: list[tuple[str, float, str, Row]] = [
     ("dispatch_queued", 3, "system", {"dispatch": "d"}),
     ("run_working", 3, "system", {}),
     ("dispatch_working", 4, WORKER, {"dispatch": "d"}),
-    ("tool_call_executing", 4, "system", {"dispatch": "d", "call": "c"}),
-    ("attempt_sent", 4, WORKER, {"call": "c", "attempt": 1}),
-    ("attempt_succeeded", 5, "system", {"call": "c", "attempt": 1}),
-    ("tool_call_done", 5, "system", {"dispatch": "d", "call": "c"}),
+    ("tool_call_executing", 4, WORKER, {"dispatch": "d", "call": "c", "attempt": 1}),
+    ("tool_call_done", 5, "system", {"dispatch": "d", "call": "c", "attempt": 1, "attempt_status": "succeeded"}),
     ("step_asked", 5, "system", {"dispatch": "d", "step": 2}),
     ("step_answered", 6, "system", {"dispatch": "d", "step": 2}),
     ("dispatch_succeeded", 6, "system", {"dispatch": "d"}),
@@ -269,7 +267,7 @@ SPOILED: list[tuple[str, str, Spoil]] = [
         "arguments not those approved",
         lambda m: m.people[2].update(saw={"arguments": {"amount": 6, "mark": "r1.1"}}),
     ),
-    ("a zombie recorded a result", leasing.LINE, lambda m: with_claim(m, "attempt_succeeded")),
+    ("a zombie recorded a result", leasing.LINE, lambda m: with_claim(m, "tool_call_done")),
     ("a step under an old fence", leasing.LINE, lambda m: m.of("runs_step")[1].update(fence=1)),
     ("a claim without a fence", leasing.LINE, lambda m: m.of("runs_dispatch")[0].update(fence=1)),
     ("a call without its events", BIJECTION, lambda m: without_events(m, "tool_call_done")),
@@ -301,7 +299,7 @@ def test_every_line_is_spoiled_at_least_once() -> None:
 def test_the_wait_after_a_kill_is_measured_from_the_kill_to_the_next_committed_step() -> None:
     material = well()
     rows = material.of("core_event")
-    index = next(index for index, row in enumerate(rows) if row["type"] == "attempt_succeeded")
+    index = next(index for index, row in enumerate(rows) if row["type"] == "tool_call_done")
     rows.insert(index, event(0, "dispatch_reclaimed", 4.8, "worker:here:8:cd", dispatch="d"))
     material.tables["core_event"] = [row | {"seq": seq} for seq, row in enumerate(rows, start=1)]
     material.nemesis = [

@@ -155,4 +155,4 @@ def is_accounted_for(cell: Cell, run: Run, effects: int) -> None:
         assert status not in states.TOOL_CALL.open - {states.UNCERTAIN}
     assert verify.chain(events.run_chain(run.pk)) is None
     attempts = call.attempts.count() if call else 0
-    assert cast.event_types(run).count("attempt_sent") == attempts, "an attempt without event, or the reverse"
+    assert cast.event_types(run).count("tool_call_executing") == attempts, "an attempt without event, or the reverse"

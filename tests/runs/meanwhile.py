@@ -61,8 +61,13 @@ def just_after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, job: Job
 def run_into_us(job: Job) -> Future:
     """Begin a job elsewhere; returns once it waits for a lock that our transaction in hand holds."""
     begun = elsewhere(job)
-    eventually(_somebody_waits_for_us, within_seconds=10)
+    wait_until_somebody_waits_for_us()
     return begun
+
+
+def wait_until_somebody_waits_for_us() -> None:
+    """For a lock that our transaction in hand holds."""
+    eventually(_somebody_waits_for_us, within_seconds=10)
 
 
 def _somebody_waits_for_us() -> bool:

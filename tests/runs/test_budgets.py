@@ -9,7 +9,7 @@ from approvals import decisions
 from approvals.errors import InvalidEdit
 from runs import budgets, engine, intake, leases, states
 from runs.budgets import Scope
-from runs.engine import asking
+from runs.engine import asking, recording
 from runs.errors import BadRequest
 from runs.models import Account, Dispatch, Step
 from runs.states import StopReason
@@ -156,7 +156,7 @@ def test_parallel_reservations_never_exceed_the_cap(model, ann):
     run = start(ann, "a run", budget_usd=Decimal("0.10"))
     dispatch = run.dispatches.get()
 
-    answers = at_once(lambda: budgets.reserve(dispatch, Decimal("0.03")), 20)
+    answers = at_once(lambda: budgets.reserve(dispatch, Decimal("0.03"), capped_run=True), 20)
 
     assert sorted(map(str, answers)) == sorted(["None"] * 3 + [Scope.RUN] * 17)
     assert account(run).reserved_usd == Decimal("0.09")
@@ -182,11 +182,11 @@ def test_what_is_settled_makes_room_again(model, ann):
     agent()
     dispatch = start(ann, "a run", budget_usd=Decimal("0.10")).dispatches.get()
 
-    assert budgets.reserve(dispatch, Decimal("0.09")) is None
-    assert budgets.reserve(dispatch, Decimal("0.09")) == Scope.RUN
+    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
+    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) == Scope.RUN
     budgets.settle(dispatch, Decimal("0.09"), Decimal("0.01"))
 
-    assert budgets.reserve(dispatch, Decimal("0.09")) is None
+    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
 
 
 def test_a_reply_that_was_lost_counts_in_full_and_is_marked_an_estimate(model, ann):
@@ -223,7 +223,7 @@ def test_a_worker_that_keeps_dying_in_the_call_is_kept_away_from_it(model, ann):
     run = start(ann, script(text("Hello.")))
     while not (lease := claim(run)).is_worn_out:
         if Step.objects.filter(status=states.ASKED).exists():
-            asking.settle_lost(lease, Step.objects.get(status=states.ASKED))
+            recording.settle_lost(lease, Step.objects.get(status=states.ASKED))
         die_in_the_call(lease)
         leave_to_others(run)
 

@@ -100,7 +100,7 @@ def test_what_a_tool_brought_is_written_once_the_database_is_back(
     run = carry_all(run)
 
     assert (run.status, only_call(run).status) == (states.SUCCEEDED, states.DONE)
-    assert event_types(run).count("attempt_succeeded") == 1
+    assert event_types(run).count("tool_call_done") == 1
     assert Attempt.objects.count() == 1
 
 
@@ -113,7 +113,7 @@ def test_a_commit_of_which_the_word_was_lost_is_not_written_twice(
     run = carry_all(run)
 
     assert (run.status, only_call(run).status) == (states.SUCCEEDED, states.DONE)
-    assert event_types(run).count("attempt_succeeded") == 1
+    assert event_types(run).count("tool_call_done") == 1
 
 
 def test_control_without_holding_on_to_it_the_call_would_be_in_doubt(
@@ -121,7 +121,7 @@ def test_control_without_holding_on_to_it_the_call_would_be_in_doubt(
 ) -> None:
     monkeypatch.setattr(persistence, "PAUSES_SECONDS", ())
     run = start(ann, script(call(("act", {})), text("Done.")))
-    cut_at(monkeypatch, effects, "before_record_commit")
+    cut_at(monkeypatch, effects, "before_record_commit", times=2)
     carrier.carry(run.dispatches.get().pk)
     eventually(lambda: Dispatch.objects.forgotten().exists())
 

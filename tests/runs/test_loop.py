@@ -9,7 +9,7 @@ from agents import manifests
 from agents.models import Agent
 from approvals.models import ApprovalRequest
 from runs import states
-from runs.engine import asking, turn
+from runs.engine import reserving, turn
 from runs.models import Dispatch, Step, ToolCall
 from runs.states import StopReason
 from tests.runs.cast import (
@@ -216,7 +216,7 @@ class TestWrongCalls:
 
         assert sentence in self.refused(run, kind)
 
-    def test_a_number_that_is_none_is_nothing(self, echo, ann):
+    def test_a_number_that_is_none_is_nothing(self, echo, ann, streamed):
         run = play(ann, call(("echo", {"n": float("nan")})), text("{{result:1}}"))
 
         assert run.output == '{"n":null}'
@@ -289,7 +289,7 @@ class TestFailInABox:
         assert run.output == "before\ufffdafter"
 
     def test_an_error_of_ours_is_tried_again_and_set_aside_in_the_end(self, echo, ann, monkeypatch, caplog):
-        monkeypatch.setattr(asking, "prepare", lambda *args: 1 / 0)
+        monkeypatch.setattr(reserving, "prepare", lambda *args: 1 / 0)
         run = start(ann, script(text("Hello.")))
 
         while not run.is_final:
@@ -303,7 +303,7 @@ class TestFailInABox:
 def test_control_trips_that_end_are_forgotten(echo, ann, monkeypatch, caplog):
     run = start(ann, script(text("Hello.")))
     with monkeypatch.context() as broken:
-        broken.setattr(asking, "prepare", lambda *args: 1 / 0)
+        broken.setattr(reserving, "prepare", lambda *args: 1 / 0)
         carry_all(run)
 
     Dispatch.objects.filter(run=run, status=states.QUEUED).update(due_at=None)

@@ -105,7 +105,7 @@ def test_what_nobody_knows_the_cost_of_counts_in_full(model, ann):
 
 
 @pytest.mark.parametrize("fault", [{"truncate": True}, {"reset": True}])
-def test_a_reply_that_broke_off_counts_the_input_it_named_and_all_it_might_have_written(model, ann, fault):
+def test_a_reply_that_broke_off_counts_the_input_it_named_and_all_it_might_have_written(model, ann, fault, streamed):
     agent()
     used = {"input_tokens": 100, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 0}
 

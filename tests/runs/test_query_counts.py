@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from runs import engine
 from runs.values import Continue, Ended
-from tests.runs.cast import agent, call, claim, script, start, text, tool
+from tests.runs.cast import agent, call, carry_all, claim, script, start, text, tool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,41 +22,45 @@ def statements(queries):
     return [sql for sql in queries if sql.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}]
 
 
+def commits(queries):
+    return queries.count("COMMIT")
+
+
 def test_of_a_plain_turn_and_of_a_pure_call(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
-    run = start(ann, script(call(("echo", {})), text("Hello.")))
-    lease = claim(run)
+    carry_all(start(ann, script(text("The roster is in memory now."))))
+    run = start(ann, script(call(("echo", {"n": 1})), call(("echo", {"n": 2})), text("Hello.")))
+    loop = engine.Loop(claim(run), is_new=True)
 
-    asking, settling, finishing = [queries_of(lambda: engine.advance(lease)) for _ in range(3)]
+    first, middle, last = [queries_of(loop.advance) for _ in range(3)]
 
-    assert (type(asking[0]), len(statements(asking[1]))) == (Continue, 30)
-    assert (type(settling[0]), len(statements(settling[1]))) == (Continue, 27)
-    assert (type(finishing[0]), len(statements(finishing[1]))) == (Ended, 29)
+    assert (type(first[0]), len(statements(first[1]))) == (Continue, 10)
+    assert (type(middle[0]), len(statements(middle[1]))) == (Continue, 9)
+    assert (type(last[0]), len(statements(last[1]))) == (Ended, 8)
+    assert [commits(turn[1]) for turn in (first, middle, last)] == [2, 2, 2]
 
 
 def test_a_turns_queries_do_not_grow_with_the_turns_before_it(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
     run = start(ann, script(*[call(("echo", {"n": n})) for n in range(8)], text("Hello.")))
-    lease = claim(run)
+    loop = engine.Loop(claim(run))
 
-    counts = [len(statements(queries_of(lambda: engine.advance(lease))[1])) for _ in range(16)]
+    _, *counts = [len(statements(queries_of(loop.advance)[1])) for _ in range(8)]
 
-    asking, settling = counts[2::2], counts[1::2]
-    assert len(set(asking)) == len(set(settling)) == 1
+    assert len(set(counts)) == 1
 
 
-def test_calls_side_by_side_cost_little_more_than_one(model, ann):
+def test_calls_side_by_side_cost_no_more_than_one(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
 
-    def settling(calls):
+    carry_all(start(ann, script(text("The roster is in memory now."))))
+
+    def two_turns(calls):
         run = start(ann, script(call(*[("echo", {"n": n}) for n in range(calls)]), text("Hello.")))
-        lease = claim(run)
-        engine.advance(lease)
-        return len(statements(queries_of(lambda: engine.advance(lease))[1]))
+        loop = engine.Loop(claim(run))
+        return sum(len(statements(queries_of(loop.advance)[1])) for _ in range(2))
 
-    one, four = settling(1), settling(4)
-
-    assert (four - one) / 3 == 7
+    assert two_turns(4) == two_turns(1)

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.test import RequestFactory
@@ -14,7 +15,7 @@ from agents.models import Agent, Manifest, OrderingRule
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
 from runs import artifacts, cancellation, carrier, engine, leases, states
-from runs.engine import asking, cancelling, effects, settling
+from runs.engine import asking, cancelling, effects, recording, reserving, settling
 from runs.models import Artifact, Attempt, Dispatch, Handoff, Run, ToolCall
 from runs.states import StopReason
 from runs.values import Ended
@@ -33,8 +34,16 @@ from tests.runs.cast import (
     text,
     tool,
 )
-from tests.runs.meanwhile import Vanished, elsewhere, just_after, just_before, leave_to_others, run_into_us
-from tools import callables, executors
+from tests.runs.meanwhile import (
+    Vanished,
+    elsewhere,
+    just_after,
+    just_before,
+    leave_to_others,
+    run_into_us,
+    wait_until_somebody_waits_for_us,
+)
+from tools import callables, executors, registry
 from tools.executors import launcher
 from tools.models import Tool
 from tools.values import Absent, Effect, ErrorKind, Risk, ToolResult
@@ -99,7 +108,7 @@ class TestACancelTheWorkerHasNotSeen:
     def test_before_it_reserves_for_a_model_call(self, model, ann, monkeypatch):
         agent()
         run = start(ann, script(DONE))
-        just_before(monkeypatch, asking, "reserve", lambda: cancellation.cancel(run.pk, ann))
+        just_before(monkeypatch, reserving, "reserve", lambda: cancellation.cancel(run.pk, ann))
 
         carry_all(run)
 
@@ -109,7 +118,7 @@ class TestACancelTheWorkerHasNotSeen:
     def test_before_it_asks_for_money(self, model, ann, monkeypatch):
         agent()
         run = start(ann, script(DONE), budget_usd=1e-4)
-        just_before(monkeypatch, asking, "reserve", lambda: cancellation.cancel(run.pk, ann))
+        just_before(monkeypatch, reserving, "reserve", lambda: cancellation.cancel(run.pk, ann))
 
         carry_all(run)
 
@@ -119,7 +128,7 @@ class TestACancelTheWorkerHasNotSeen:
     def test_before_it_records_that_the_model_failed(self, model, ann, monkeypatch):
         agent()
         run = start(ann, script(DONE | {"status": 429}))
-        just_before(monkeypatch, asking, "record", lambda: cancellation.cancel(run.pk, ann))
+        just_before(monkeypatch, recording, "record", lambda: cancellation.cancel(run.pk, ann))
 
         carry_all(run)
 
@@ -175,7 +184,7 @@ class TestACallInDoubtThatMayNoLongerBeSent:
     @pytest.mark.parametrize(
         "forbid",
         [
-            lambda: Tool.objects.update(enabled=False),
+            lambda: registry.switch(Tool.objects.get(name="act"), by=User(username="olga"), enabled=False),
             lambda: manifests.retire(Agent.objects.get(slug="worker"), by=None),
         ],
         ids=["tool switched off", "agent retired"],
@@ -351,17 +360,28 @@ class TestLocks:
         assert OrderingRule.objects.exists()
         assert Agent.objects.get(slug="before").published == draft
 
-    def test_an_intent_that_waited_for_its_dispatch_sees_that_the_agent_was_retired(self, model, ann):
+    def test_an_intent_that_waited_for_its_dispatch_sees_that_the_agent_was_retired(self, model, ann, monkeypatch):
         acting(Effect.KEYED)
         run = start(ann, script(ACT, DONE))
         lease = claim(run)
-        engine.advance(lease)
+        asked, may_record = threading.Event(), threading.Event()
 
+        def ask(*args):
+            answer = original(*args)
+            asked.set()
+            may_record.wait(20)
+            return answer
+
+        original = asking.ask
+        monkeypatch.setattr(asking, "ask", ask)
+        turn = elsewhere(lambda: engine.advance(lease))
+        asked.wait(20)
         with transaction.atomic():
             Dispatch.objects.update(rung_at=Now())
-            intending = run_into_us(lambda: engine.advance(lease))
+            may_record.set()
+            wait_until_somebody_waits_for_us()
             elsewhere(lambda: manifests.retire(Agent.objects.get(slug="worker"), by=None)).result(timeout=20)
-        intending.result(timeout=20)
+        turn.result(timeout=20)
 
         assert only_call(run).status == states.REFUSED
         assert not Attempt.objects.exists()

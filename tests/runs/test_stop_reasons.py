@@ -77,7 +77,7 @@ class TestWithWords:
         assert message.startswith("The model stopped for a reason not known here: ")
         assert run.output == "So far."
 
-    def test_no_reason_at_all_is_the_models_failure(self, model, ann):
+    def test_no_reason_at_all_is_the_models_failure(self, model, ann, streamed):
         with answering(STREAM_HEAD, message_start(), message_end(None)) as url:
             ModelEntry.objects.update(endpoint=url)
             agent()
@@ -121,7 +121,7 @@ class TestWithCalls:
         assert only_call(run).status == states.DONE
 
     @pytest.mark.parametrize("arguments", ['{"amount": 12', '{"amount": 12}', ""], ids=["half", "whole", "none"])
-    def test_a_call_that_the_output_limit_cut_is_never_executed(self, model, ann, ledger, arguments):
+    def test_a_call_that_the_output_limit_cut_is_never_executed(self, model, ann, ledger, arguments, streamed):
         """The SDK completes broken JSON as it goes: half an amount would look like a whole one."""
         cast.http_tool("pay", "/keyed", Effect.KEYED, Risk.LOW)
         agent("worker", "pay")

@@ -11,7 +11,7 @@ from approvals.models import ApprovalRequest
 from orchestrator_site.core import observers
 from orchestrator_site.core.models import Observation
 from runs import cancellation, carrier, intake, leases, reconcile, states, uncertain
-from runs.engine import asking, effects
+from runs.engine import asking, effects, recording
 from runs.errors import BadRequest, LostLease, NotPossible
 from runs.models import Attempt, Dispatch, Run, Step, ToolCall
 from runs.states import StopReason
@@ -54,6 +54,7 @@ def pay(model, ledger):
 
 
 PAY = call(("pay", {"amount": 5}))
+PAY_TWICE = ("pay", {"amount": 5}), ("pay", {"amount": 6})
 TELL = text("I read: {{result:1}}")
 
 
@@ -136,6 +137,21 @@ class TestCancel:
 
     def test_between_the_reply_and_the_send(self, pay, ann, monkeypatch, ledger):
         run = start(ann, script(PAY, TELL))
+        original = recording.record
+
+        def cancel_first(*args):
+            cancellation.cancel(run.pk, ann)
+            return original(*args)
+
+        monkeypatch.setattr(recording, "record", cancel_first)
+        run = carry_all(run)
+
+        self.is_cancelled(run)
+        assert effects_of(ledger, run) == []
+        assert only_call(run).status == states.REFUSED
+
+    def test_between_two_sends_of_one_reply(self, pay, ann, monkeypatch, ledger):
+        run = start(ann, script(call(*PAY_TWICE), TELL))
         original = effects.intend
 
         def cancel_first(*args):
@@ -146,8 +162,8 @@ class TestCancel:
         run = carry_all(run)
 
         self.is_cancelled(run)
-        assert effects_of(ledger, run) == []
-        assert only_call(run).status == states.CANCELLED
+        assert len(effects_of(ledger, run)) == 1
+        assert sorted(call.status for call in ToolCall.objects.all()) == [states.CANCELLED, states.DONE]
 
     def test_while_a_call_is_under_way_it_settles_first(self, pay, ann, monkeypatch, ledger):
         run = start(ann, script(PAY, TELL))
@@ -194,7 +210,7 @@ class TestCancel:
 
     def test_after_its_worker_vanished_in_the_call(self, pay, ann, monkeypatch):
         run = start(ann, script(PAY, TELL))
-        die_in(run, monkeypatch, effects, "record")
+        die_in(run, monkeypatch, effects, "settle")
         cancellation.cancel(run.pk, ann)
         assert run.dispatches.get().status == states.WORKING
 
@@ -208,7 +224,7 @@ class TestCancel:
         """The dispatch is queued again with a call under way: the cancel leaves it in doubt, and nothing open."""
         run = start(ann, script(PAY, TELL))
         with monkeypatch.context() as patch:
-            patch.setattr(effects, "record", lambda *args: 1 / 0)
+            patch.setattr(effects, "settle", lambda *args: 1 / 0)
             carrier.carry(run.dispatches.get().pk)
         assert (run.dispatches.get().status, only_call(run).status) == (states.QUEUED, states.EXECUTING)
 
@@ -385,16 +401,16 @@ class TestZombies:
     def test_a_late_reply_of_the_model_is_not_recorded(self, model, ann, monkeypatch):
         agent()
         run = start(ann, script(text("Hello.")))
-        original = asking.record
+        original = recording.record
 
         def lose_first(lease, *args):
             leave_to_others(run)
             with monkeypatch.context() as patch:
-                patch.setattr(asking, "record", original)
+                patch.setattr(recording, "record", original)
                 assert carrier.carry(lease.dispatch_id)
             return original(lease, *args)
 
-        monkeypatch.setattr(asking, "record", lose_first)
+        monkeypatch.setattr(recording, "record", lose_first)
         assert carrier.carry(run.dispatches.get().pk)
 
         run.refresh_from_db()
@@ -403,16 +419,17 @@ class TestZombies:
 
     def test_a_late_result_of_a_tool_is_kept_as_evidence_and_moves_nothing(self, pay, ann, bob, monkeypatch, ledger):
         run = start(ann, script(PAY, TELL))
-        original = effects.record
+        original = effects.send
 
-        def lose_first(lease, results):
+        def lose_first(intent):
+            sent = original(intent)
             leave_to_others(run)
             with monkeypatch.context() as patch:
-                patch.setattr(effects, "record", original)
-                assert carrier.carry(lease.dispatch_id)
-            return original(lease, results)
+                patch.setattr(effects, "send", original)
+                assert carrier.carry(run.dispatches.get().pk)
+            return sent
 
-        monkeypatch.setattr(effects, "record", lose_first)
+        monkeypatch.setattr(effects, "send", lose_first)
         assert carrier.carry(run.dispatches.get().pk)
 
         attempt = Attempt.objects.get()
@@ -434,7 +451,7 @@ class TestZombies:
 
     def test_a_quarantined_dispatch_leaves_its_call_in_doubt_and_not_for_ever_under_way(self, pay, ann, monkeypatch):
         run = start(ann, script(PAY, TELL))
-        die_in(run, monkeypatch, effects, "record")
+        die_in(run, monkeypatch, effects, "settle")
         Dispatch.objects.update(claims_without_progress=leases.QUARANTINE_AFTER)
 
         leave_to_others(run)

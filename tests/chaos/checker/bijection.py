@@ -29,7 +29,7 @@ ARROWS: dict[str, dict[str, set[str]]] = {
     },
     "step": {"": {"asked"}, "asked": {"answered", "failed", "lost"}},
     "tool_call": {
-        "": {"ruled", "ready", "refused"},
+        "": {"ruled", "ready", "executing", "refused"},
         "ruled": {"awaiting_approval", "ready", "refused", "cancelled"},
         "awaiting_approval": {"ready", "done", "refused", "cancelled"},
         "ready": {"executing", "ruled", "done", "failed", "awaiting_approval", "refused", "cancelled", "uncertain"},
@@ -70,9 +70,17 @@ class Machine:
     rows: Callable[[Material], dict[Hashable, str]]
 
     def status_of(self, event: Row) -> str | None:
+        if self.name == "attempt":
+            return _status_of_attempt(event)
         status = event["type"].removeprefix(f"{self.name}_")
         is_own = event["type"] not in ALSO_KNOWN and any(status in after for after in ARROWS[self.name].values())
         return status if is_own and event["type"] == f"{self.name}_{status}" else None
+
+
+def _status_of_attempt(event: Row) -> str | None:
+    """An attempt moves with its call, in the call's event."""
+    data = event.get("data", {})
+    return "sent" if event["type"] == "tool_call_executing" else data.get("attempt_status")
 
 
 def _by_id(table: str) -> Callable[[Material], dict[Hashable, str]]:

@@ -14,7 +14,7 @@ from tests.chaos.checker.material import Material, Row, seconds
 LINE = "written without the lease"
 CLAIMS = {"dispatch_working", "dispatch_reclaimed"}
 GIVEN_BACK = {f"dispatch_{status}" for status in ("queued", "waiting", "succeeded", "failed", "cancelled")}
-BY_HOLDER = {"step_asked", "step_answered", "step_failed", "attempt_sent", "attempt_succeeded", "attempt_failed"}
+BY_HOLDER = {"step_asked", "step_answered", "step_failed", "tool_call_executing"}
 
 
 @dataclass
@@ -35,7 +35,7 @@ def check(material: Material, verdict: Verdict) -> None:
             dispatch = _dispatch_of(material, event)
             if dispatch is None:
                 continue
-            if event["type"] in BY_HOLDER:
+            if event["type"] in BY_HOLDER or _is_result(event):
                 _check_write(material, event, newest.get(dispatch), fences, verdict)
             _follow(event, dispatch, newest)
         for dispatch, lease in newest.items():
@@ -81,15 +81,17 @@ def _check_write(
         verdict.say(LINE, f"{what} was written under fence {fence}, and {lease.fence} was the newest")
 
 
+def _is_result(event: Row) -> bool:
+    return event["data"].get("attempt_status") in ("succeeded", "failed")
+
+
 def _was_looked_up(material: Material, event: Row) -> bool:
     """The target said so when the next worker asked it: it writes the end of an attempt that was not its own."""
-    if event["type"] not in ("attempt_succeeded", "attempt_failed"):
-        return False
-    return material.calls[event["data"]["call"]]["effect"] == "verifiable"
+    return _is_result(event) and material.calls[event["data"]["call"]]["effect"] == "verifiable"
 
 
 # -- recovery ----------------------------------------------------------------------------------------------------
-PROGRESS = ("step_", "attempt_", "tool_call_", "dispatch_waiting", "dispatch_succeeded", "dispatch_failed")
+PROGRESS = ("step_", "tool_call_", "dispatch_waiting", "dispatch_succeeded", "dispatch_failed")
 
 
 def recoveries(material: Material) -> dict[str, list[float]]:
