@@ -233,7 +233,7 @@ SPOILED: list[tuple[str, str, Spoil]] = [
         "effects of calls not permitted",
         lambda m: m.of("runs_attempt").append(m.of("runs_attempt")[0] | {"number": 2}),
     ),
-    ("begun after a cancel", "effects of calls not permitted", lambda m: with_cancel(m, "attempt_sent")),
+    ("begun after a cancel", "effects of calls not permitted", lambda m: with_cancel(m, "tool_call_executing")),
     ("refused, and happened", "effects of calls not permitted", lambda m: call(m).update(status="refused")),
     ("cancelled, and happened", "effects of calls not permitted", lambda m: call(m).update(status="cancelled")),
     (

@@ -5,7 +5,7 @@ from collections import Counter
 from tests.chaos.checker.findings import Verdict
 from tests.chaos.checker.material import Material, Row
 
-BEGINNINGS = {"step_asked", "attempt_sent", "approval_requested"}
+BEGINNINGS = {"step_asked", "tool_call_executing", "approval_requested"}
 
 
 def check(material: Material, verdict: Verdict) -> None:
