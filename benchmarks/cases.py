@@ -97,9 +97,9 @@ def cpu(each: Round) -> float:
 # The peers
 
 BATON, KEYED, FLOOR, SDK = "Baton", "Baton, keyed tool", "floor", "SDK alone"
-LANGGRAPH, DBOS, CELERY = "LangGraph", "DBOS", BareCelery.name
+LANGGRAPH, DBOS, CELERY, POSTED = "LangGraph", "DBOS", "Celery, bare loop", "Celery, bare loop, posted bytes"
 DELTA, MERGED = "LangGraph, DeltaChannel (beta)", "DBOS, one step a turn"
-PEERS = (LANGGRAPH, DELTA, DBOS, MERGED, FLOOR, CELERY, SDK)
+PEERS = (LANGGRAPH, DELTA, DBOS, MERGED, FLOOR, CELERY, POSTED, SDK)
 
 
 def peers(bench: Bench) -> Iterator[Section]:
@@ -112,12 +112,13 @@ def peers(bench: Bench) -> Iterator[Section]:
         DBOS: lambda: bench.peer(DBOS, "on_dbos", host),
         MERGED: lambda: bench.peer(MERGED, "on_dbos", host, "merged"),
         FLOOR: lambda: bench.peer(FLOOR, "floor", host),
-        CELERY: lambda: BareCelery(bench.servers, bench.model, host),
+        CELERY: lambda: BareCelery(CELERY, "created", bench.servers, host),
+        POSTED: lambda: BareCelery(POSTED, "posted", bench.servers, host),
         SDK: lambda: bench.peer(SDK, "sdk_alone", host),
     }
     wanted = [make for name, make in makers.items() if name == BATON or not bench.only or name in bench.only]
     with bench.entered(*wanted) as systems:
-        for payload in (SMALL, LARGE):
+        for payload in (SMALL,) if bench.is_quick else (SMALL, LARGE):
             yield _peers_section(host, payload, _in_turns(bench, systems, payload))
 
 
@@ -156,7 +157,7 @@ def _peers_section(host: Host, payload: int, found: Rounds) -> Section:
         f"Accepting a run cost Baton {accepting:.1f} ms of CPU ahead of the clock: {accepting / 10:.2f} ms a step.",
         f"Other people's processes took {100 * strangers:.0f} % of the machine's CPU (median of the rounds).",
     ]
-    section.targets += _peer_targets(payload, found)
+    section.targets += peer_targets(payload, found)
     return section
 
 
@@ -169,9 +170,9 @@ def _postgres_milliseconds(each: Round) -> float:
     return 1000 * each.carrying.cpu_seconds["postgres"] / each.work.steps
 
 
-def _peer_targets(payload: int, found: Rounds) -> Iterator[Target]:
+def peer_targets(payload: int, found: Rounds) -> Iterator[Target]:
     baton, keyed = found[BATON], found[KEYED]
-    for peer, least, stretch in ((LANGGRAPH, 3, 4), (DBOS, 2, 3), (CELERY, 0.6, None)):
+    for peer, least, stretch in ((LANGGRAPH, 3, 4), (DBOS, 2, 3), (CELERY, 0.6, None), (POSTED, 0.6, None)):
         if peer in found:
             ratio, less = _times(baton, found[peer], speed), 1 / _times(baton, found[peer], cpu)
             further = f" (stretch {stretch} ×)" if stretch else ""
@@ -236,8 +237,8 @@ def flat(bench: Bench) -> Iterator[Section]:
 
 
 def burst(bench: Bench) -> Iterator[Section]:
-    """500 runs at once, K = 4, a model that takes a second: how much longer than the floor."""
-    runs = 500
+    """500 runs at once (quick: 100), K = 4, a model that takes a second: how much longer than the floor."""
+    runs = 100 if bench.is_quick else 500
     host = Host(processes=2, in_flight=runs)
     section = Section(
         f"{runs} runs at once, K = 4, 1 s model latency, 2 processes (ideal 4.0 s)",
@@ -266,7 +267,9 @@ def burst(bench: Bench) -> Iterator[Section]:
             )
         )
     ratio = walls[BATON] / walls[FLOOR]
-    section.targets.append(Target("500 at once: wall ≤ 2 × the floor's (stretch 1.3)", f"{ratio:.2f} ×", ratio <= 2))
+    section.targets.append(
+        Target(f"{runs} at once: wall ≤ 2 × the floor's (stretch 1.3)", f"{ratio:.2f} ×", ratio <= 2)
+    )
     yield section
 
 
@@ -275,7 +278,7 @@ def burst(bench: Bench) -> Iterator[Section]:
 
 def scale(bench: Bench) -> Iterator[Section]:
     """Worker process sets, each capped at 50 calls in flight with a model that takes a second: one, then two."""
-    cap, runs = 50, 150
+    cap, runs = 50, 100 if bench.is_quick else 150
     section = Section(
         f"Worker process sets, each capped at {cap} calls in flight, 1 s model latency, {runs} runs, K = 4",
         ("sets", "wall s", "steps/s", "CPU ms/step"),

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import psycopg
+from celery import Celery
 
 from benchmarks import environments
 from benchmarks.platform import LONGEST_SECONDS, Model, Servers, wait_for
@@ -88,7 +89,7 @@ def _started(argv: Sequence[str], log: BinaryIO) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         argv,
         cwd=processes.REPOSITORY,
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        env=os.environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -121,22 +122,17 @@ def _heard(process: "subprocess.Popen[str]") -> dict[str, Any] | None:
 
 
 class BareCelery:
-    """The bare loop in Celery workers of threads."""
+    """The bare loop in Celery workers of threads. `way`: how they call the model (`benchmarks/peers/on_celery.py`)."""
 
-    name = "Celery, bare loop"
-
-    def __init__(self, servers: Servers, model: Model, host: Host) -> None:
-        self.database = servers.database("on_celery")
+    def __init__(self, name: str, way: str, servers: Servers, host: Host) -> None:
+        self.name, self._way = name, way
+        self._queue = f"bare-{way}"
+        database = servers.database(f"on_celery_{way}")
         broker = servers.redis_url.replace("unix://", "redis+socket://").replace("?db=0", "?virtual_host=1")
-        env = {"BENCH_DATABASE": self.database, "BENCH_BROKER": broker, "ANTHROPIC_BASE_URL": model.url}
-        os.environ.update(env)
-        from benchmarks.peers import on_celery
-
-        self._celery = on_celery
-        with psycopg.connect(self.database) as connection:
-            connection.execute(on_celery.TABLE)
-        self._done = psycopg.connect(self.database, autocommit=True)
-        self._children = [_bare_worker(n, servers, host.each) for n in range(1, host.processes + 1)]
+        self._celery = Celery(broker=broker)
+        env = os.environ | {"BENCH_DATABASE": database, "BENCH_BROKER": broker, "PYTHONUNBUFFERED": "1"}
+        self._children = [self._worker(n, servers, host.each, env) for n in range(1, host.processes + 1)]
+        self._done = psycopg.connect(database, autocommit=True)
         self._before = 0
 
     @property
@@ -146,7 +142,8 @@ class BareCelery:
     def prepare(self, work: Work) -> None:
         self._before = self._ended()
         for _ in range(work.runs):
-            self._celery.carry.delay(work.turns, work.payload, work.tool)
+            arguments = [work.turns, work.payload, work.tool, self._way]
+            self._celery.send_task("bare.carry", arguments, queue=self._queue)
 
     def carry(self, work: Work) -> None:
         wait_for(lambda: self._ended() == self._before + work.runs, seconds=LONGEST_SECONDS)
@@ -160,18 +157,18 @@ class BareCelery:
         (ended,) = self._done.execute("SELECT count(*) FROM step WHERE is_last").fetchone() or (0,)
         return ended
 
-
-def _bare_worker(number: int, servers: Servers, threads: int) -> Child:
-    argv = ["celery", "-A", "benchmarks.peers.on_celery", "worker", "--pool", "threads", "--concurrency", str(threads)]
-    argv += ["--hostname", f"bare-{number}@%h", "--loglevel", "INFO", "--without-mingle", "--without-gossip"]
-    child = Child(
-        name=f"bare-{number}",
-        argv=[sys.executable, "-m", *argv],
-        log=servers.logs / f"bare-{number}.log",
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        ready=lambda child: " ready." in child.log.read_text(),
-        folder=processes.REPOSITORY,
-    )
-    child.start()
-    child.wait_ready()
-    return child
+    def _worker(self, number: int, servers: Servers, threads: int, env: Mapping[str, str]) -> Child:
+        name = f"{self._queue}-{number}"
+        argv = ["celery", "-A", "benchmarks.peers.on_celery", "worker", "--pool", "threads", "--queues", self._queue]
+        argv += ["--concurrency", str(threads), "--hostname", f"{name}@%h", "--loglevel", "INFO"]
+        child = Child(
+            name=name,
+            argv=[sys.executable, "-m", *argv, "--without-mingle", "--without-gossip"],
+            log=servers.logs / f"{name}.log",
+            env=env,
+            ready=lambda child: " ready." in child.log.read_text(),
+            folder=processes.REPOSITORY,
+        )
+        child.start()
+        child.wait_ready()
+        return child

@@ -1,4 +1,4 @@
-"""The bare loop in a Celery worker of threads: the platform's own transport of the SDK, one INSERT and COMMIT a step.
+"""The bare loop in a Celery worker of threads: the platform's transport of the SDK, one INSERT and COMMIT a step.
 
 No gate, no ledger, no events, no lease. Started as a worker, `celery -A benchmarks.peers.on_celery worker`, and fed
 through the same kind of broker as the platform.
@@ -13,14 +13,15 @@ from celery import Celery
 from celery.signals import worker_init
 from psycopg_pool import ConnectionPool
 
-from agents import llm
-from benchmarks.peers.serving import POOL, request
-from benchmarks.work import Work, record_text
+from benchmarks.peers import boundary
+from benchmarks.peers.serving import POOL
+from benchmarks.work import Work
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS step (run uuid, number int, added text NOT NULL, is_last bool, PRIMARY KEY (run, number))
 """
 INSERT = "INSERT INTO step (run, number, added, is_last) VALUES (%s, %s, %s, %s)"
+TURNS = {"created": boundary.created, "posted": boundary.posted}  # how the model is called
 
 app = Celery("bare", broker=os.environ["BENCH_BROKER"])
 app.conf.update(
@@ -28,34 +29,20 @@ app.conf.update(
     worker_disable_prefetch=True,
     task_ignore_result=True,
     worker_hijack_root_logger=False,
-    task_default_queue="bare",
 )
-access = llm._Access(os.environ["ANTHROPIC_BASE_URL"], "bench")
 pool = ConnectionPool(os.environ["BENCH_DATABASE"], min_size=2, max_size=POOL, kwargs={"autocommit": True}, open=False)
 
 
 @worker_init.connect
-def open_pool(**kwargs: object) -> None:
+def prepare(**kwargs: Any) -> None:
     pool.open()
+    with pool.connection() as connection:
+        connection.execute(TABLE)
 
 
 @app.task(name="bare.carry")
-def carry(turns: int, payload: int, tool: str) -> None:
-    run_id, number = uuid4(), 0
-    messages: list[dict[str, Any]] = [{"role": "user", "content": Work(1, turns, payload, tool).prompt}]
-    while True:
-        reply = llm._client(access).messages.create(**request(messages, tool))
-        added = [{"role": "assistant", "content": [block.to_dict() for block in reply.content]}]
-        results = [
-            {"type": "tool_result", "tool_use_id": block.id, "content": record_text(**block.input)}
-            for block in reply.content
-            if block.type == "tool_use"
-        ]
-        if results:
-            added.append({"role": "user", "content": results})
-        messages += added
-        number += 1
+def carry(turns: int, payload: int, tool: str, way: str) -> None:
+    run_id = uuid4()
+    for number, added in enumerate(TURNS[way](Work(1, turns, payload, tool)), start=1):
         with pool.connection() as connection:
-            connection.execute(INSERT, [run_id, number, json.dumps(added), not results])
-        if not results:
-            return
+            connection.execute(INSERT, [run_id, number, json.dumps(added), len(added) == 1])
