@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 
 from agents import roster
 from approvals import requests
 from approvals.models import ApprovalRequest
-from orchestrator_site.core import checkpoints, clock, events, restorations, second_place, signing
+from orchestrator_site.core import checkpoints, events, restorations, second_place, signing
 from orchestrator_site.core.events import SYSTEM, Record
 from orchestrator_site.core.models import Restoration
-from runs import lifecycle, states
+from runs import leases, lifecycle, states
 from runs.engine.proposing import TOOL_CALL_KIND
 from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, Run, ToolCall
@@ -114,8 +114,8 @@ def mark() -> Marked | None:
 
 
 def _not_marked(restoration: Restoration) -> RunQuerySet:
-    before = Run.objects.open().filter(created_at__lte=restoration.found_at)
-    return before.filter(Q(restored_at__isnull=True) | Q(restored_at__lt=restoration.found_at))
+    """By equality, never by order: the clock of the server that was lost may have been ahead of this one's."""
+    return Run.objects.open().exclude(restored_at=restoration.found_at)
 
 
 def _mark_run(run_id: UUID, restoration: Restoration) -> None:
@@ -127,7 +127,7 @@ def _mark_run(run_id: UUID, restoration: Restoration) -> None:
         open_ones = Dispatch.objects.open().select_for_update(of=("self",)).filter(run=run)
         for dispatch in open_ones.order_by("number"):
             _mark_dispatch(log, dispatch)
-        Run.objects.filter(pk=run.pk).update(restored_at=clock.database_now())
+        Run.objects.filter(pk=run.pk).update(restored_at=restoration.found_at)
         log.run(run.pk, "run_restored", checkpoint=restoration.database_number, lost_to=restoration.outside_number)
 
 
@@ -138,7 +138,7 @@ def _mark_dispatch(log: Record, dispatch: Dispatch) -> None:
     unheld = {"lease_owner": "", "lease_until": None, "hand_deadline": None, "claims_without_progress": 0}
     Dispatch.objects.filter(pk=dispatch.pk).update(fence=F("fence") + FENCE_LEAP, **unheld)
     if dispatch.status == states.WORKING:
-        lifecycle.move_dispatch(log, dispatch, states.QUEUED, rung_at=Now())
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED, rung_at=Now() - leases.lease_length())
 
 
 def _mark_call(log: Record, dispatch: Dispatch, call: ToolCall) -> None:
@@ -182,12 +182,12 @@ def _finish(restoration: Restoration) -> Marked | None:
 
 
 def _count(restoration: Restoration) -> Marked:
-    runs = Run.objects.filter(restored_at__gte=restoration.found_at)
+    runs = Run.objects.filter(restored_at=restoration.found_at)
     return Marked(
         runs=runs.count(),
         uncertain=ToolCall.objects.uncertain().filter(dispatch__run__in=runs).count(),
         asked_again=ApprovalRequest.objects.open().filter(
-            run_id__in=runs.values("pk"), created_at__gte=restoration.found_at
+            run_id__in=runs.values("pk"), supersedes__isnull=False, reasons__contains=[ASK_REASON]
         ).count(),
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ def begin(known: Known | None, *, by: str) -> Restoration:
     with events.recording() as log:
         checkpoints.lock()
         if (there := unmarked()) is not None:
+            _know_more(there, known)
             return there
         last = checkpoints.newest()
         number = last.number if last else 0
@@ -42,6 +43,13 @@ def begin(known: Known | None, *, by: str) -> Restoration:
         _leap_over_ids()
         log.platform("restore_found", actor=by, checkpoint=number, lost_to=found.outside_number)
     return found
+
+
+def _know_more(restoration: Restoration, known: Known | None) -> None:
+    """Another host's second place may have seen more of what was lost."""
+    if known is not None and known.number > restoration.outside_number:
+        more = {"outside_number": known.number, "outside_hash": known.hash}
+        Restoration.objects.filter(pk=restoration.pk, marked_at__isnull=True).update(**more)
 
 
 def hold(restoration: Restoration) -> bool:

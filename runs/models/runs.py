@@ -55,7 +55,8 @@ class RunQuerySet(models.QuerySet):
 class Run(models.Model):
     """`waiting_on` is one sentence for people: what the run waits for, while it waits.
 
-    `restored_at`: it was open when the database was restored from a backup, and may have done more than is known.
+    `restored_at`: it was open when it was found that the database had been restored from a backup, at this moment; it
+    may have done more than is known.
     Ids grow with time: "newest first" is by id everywhere.
     """
 

@@ -3,9 +3,11 @@
 The outside ledger, which is never restored, is the judge.
 """
 
+import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db.models.functions import Now
 from django.test import Client, override_settings
 
 from agents import roster
 from approvals.models import ApprovalRequest
-from orchestrator_site.core import checkpoints, events, restorations, roles, second_place, verify
+from orchestrator_site.core import checkpoints, events, restorations, roles, verify
+from orchestrator_site.core import second_place as place
 from orchestrator_site.core.events import PLATFORM
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.models import Checkpoint, Event, Restoration
@@ -366,6 +370,27 @@ def test_many_that_start_at_once_mark_once(back: Scene):
     assert Event.objects.filter(chain=PLATFORM, type="restore_found").count() == 1
 
 
+def test_the_clock_of_the_lost_server_may_have_been_ahead(back: Scene):
+    Run.objects.update(created_at=Now() + timedelta(hours=1), restored_at=Now() + timedelta(hours=2))
+
+    restored.look()
+
+    assert Event.objects.filter(type="run_restored").count() == len(back.runs)
+
+
+def test_another_host_may_have_seen_more_of_what_was_lost(back: Scene):
+    known = place.copy()
+    assert known is not None
+    first = restorations.begin(known, by="system")
+    more = dataclasses.replace(known, number=known.number + 5, hash="ab" * 32)
+    second = restorations.begin(more, by="system")
+    carry_everything()
+
+    assert first.pk == second.pk
+    assert Checkpoint.objects.latest("number").number == known.number + 6
+    assert verified(outside=True).faults == []
+
+
 def test_marking_that_was_cut_off_goes_on_where_it_was(back: Scene, monkeypatch: pytest.MonkeyPatch):
     marked: list[Any] = []
     mark_run = restored._mark_run
@@ -457,7 +482,7 @@ def test_every_process_reads_the_roster_anew(now: Scene, past: Past):
 
 # -- the record --------------------------------------------------------------------------------------------------
 def test_the_verifier_names_it_as_a_declared_restore(back: Scene):
-    lost = second_place.copy()
+    lost = place.copy()
     assert lost is not None
     carry_everything()
 
@@ -493,12 +518,12 @@ def test_the_platforms_own_record_tells_of_it(back: Scene):
 
 
 def test_numbers_go_on_behind_those_the_second_place_has_seen(back: Scene):
-    lost = second_place.copy()
+    lost = place.copy()
     assert lost is not None
     carry_everything()
 
     assert Checkpoint.objects.latest("number").number == lost.number + 1
-    assert second_place.copy() is None
+    assert place.copy() is None
 
 
 def test_a_second_restore_of_the_same_backup_is_found_too(back: Scene, past: Past, ledger: Process):
