@@ -25,7 +25,7 @@ def sabotage(work: Callable[[], None]) -> Callable[[], None]:
     return work
 
 
-def replace(module: Any, name: str, stand_in: Callable[..., Any]) -> None:
+def replace(module: Any, name: str, stand_in: Any) -> None:
     """Raises AttributeError when the guarantee has moved: then this file has to move with it."""
     getattr(module, name)
     setattr(module, name, stand_in)
@@ -50,15 +50,22 @@ def binding_off() -> None:
 
 @sabotage
 def fence_off() -> None:
-    """A worker writes whether or not the dispatch is still its own."""
+    """A worker reads and writes whether or not the dispatch is still its own."""
+    from django.db.models.functions import Now
+
     from runs import leases
     from runs.models import Dispatch
 
     def hold(lease: Any) -> Any:
-        from django.db.models.functions import Now
+        Dispatch.objects.filter(pk=lease.dispatch_id).select_for_update(no_key=True).values_list("pk").first()
+        return peek(lease)
 
-        mine = Dispatch.objects.filter(pk=lease.dispatch_id)
-        mine.select_for_update().values_list("pk").first()
-        return mine.select_related("run", "manifest__agent").annotate(now=Now()).get()  # type: ignore[no-redef]
+    def peek(lease: Any) -> Any:
+        anybodys = Dispatch.objects.filter(pk=lease.dispatch_id).select_related("run", "manifest__agent")
+        return anybodys.annotate(now=Now(), epoch=leases._EPOCH).get()  # type: ignore[no-redef]
 
+    own = "fence = %s AND lease_owner = %s"
+    assert own in leases._HOLD
     replace(leases, "hold", hold)
+    replace(leases, "peek", peek)
+    replace(leases, "_HOLD", leases._HOLD.replace(own, "%s::bigint IS NOT NULL AND %s::text IS NOT NULL"))
