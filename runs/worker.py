@@ -15,6 +15,7 @@ from agents import listener
 from runs import carrier, leases, leaving
 from runs.live import watching
 from runs.reconcile import Reconciler
+from tools import executors
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,11 @@ _reconciler: Reconciler | None = None
 
 
 def start() -> None:
-    """Called once the worker is ready. Imports the model boundary now: it is slow, and must not be inside a task."""
+    """Called once the worker is ready. What is slow begins now, so that it is not inside a task: the import of the
+    model boundary, and, beside it, the process that tool calls are forked from.
+    """
     global _reconciler
+    threading.Thread(target=executors.process_identities, name="start of the fork server", daemon=True).start()
     from agents import llm  # noqa: F401
 
     listener.start_listener(leases.this_worker())

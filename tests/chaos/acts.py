@@ -33,7 +33,10 @@ def play(
         stage.platform.watch(until=nemesis.look)
         nemesis.rest()
         stage.heal()
-        if not stage.let_people_finish(ENDING_SECONDS):
+        healed = time.monotonic()
+        if stage.let_people_finish(ENDING_SECONDS):
+            print(f"all came to its end {time.monotonic() - healed:.0f} s after the last fault", flush=True)
+        else:
             stuck.dump(stage, folder / "stuck.txt")
             print(f"not all came to its end within {ENDING_SECONDS:g} s; rows, locks and stacks: {folder}/stuck.txt")
         material, verdict = _judge(stage, folder)
@@ -51,9 +54,11 @@ def play_control(folder: Path, seed: str, control: Control) -> bool:
     with Stage(seed=seed, most_open=CONTROL_OPEN, kinds=control.kinds, sabotage=control.sabotage) as stage:
         nemesis = _nemesis(stage, seed, control.seconds, control.pause_seconds, control.faults)
         caught: list[str] = []
+        began = time.monotonic()
         glimpses = _every(GLIMPSE_SECONDS, lambda: caught.extend(_glimpse(stage, folder, control.line)))
         stage.platform.watch(until=lambda: nemesis.look() or glimpses() or bool(caught))
-    print(f"control: {control.what}: {control.line}: {'caught' if caught else 'NOT CAUGHT'}", flush=True)
+        verdict = f"{'caught' if caught else 'NOT CAUGHT'} in {time.monotonic() - began:.0f} s"
+    print(f"control: {control.what}: {control.line}: {verdict}", flush=True)
     for sentence in caught[:1]:
         print(f"    {sentence}", flush=True)
     return bool(caught)

@@ -26,7 +26,7 @@ CONTROLS = {
             "unsafe calls are sent again after a crash",
             "duplicated",
             ("kill_worker", "kill_stray_worker"),
-            ("tools_in_trouble",),
+            ("slow_and_unsafe",),
             pause_seconds=1.5,
         ),
         Control(

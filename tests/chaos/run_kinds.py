@@ -58,13 +58,16 @@ class Draw:
     calls: int = field(default=0, init=False)
 
     def call(
-        self, *, effect: str = "", executor: str = "", asks: float = 0.25, trouble: float = 0.06
+        self, *, effect: str = "", executor: str = "", asks: float = 0.25, trouble: float | str = 0.06
     ) -> dict[str, Any]:
+        """`trouble`: how likely there is some, or which."""
         dice = self.random
         effect, executor = effect or dice.choice(EFFECTS), executor or dice.choice(EXECUTORS)
         self.calls += 1
         arguments: dict[str, Any] = {"mark": f"{self.mark}.{self.calls}", "amount": dice.randint(1, 500)}
-        if dice.random() < trouble:
+        if isinstance(trouble, str):
+            arguments["trouble"] = trouble
+        elif dice.random() < trouble:
             arguments["trouble"] = self._trouble(effect, executor)
         gate = "asks" if dice.random() < asks else "runs"
         return {"name": f"{effect}_{executor}_{gate}", "input": arguments}
@@ -171,6 +174,13 @@ def slow_model(draw: Draw) -> Errand:
 def tools_in_trouble(draw: Draw) -> Errand:
     turns = [draw.turn(*draw.calls_of(1, 3, trouble=1.0)), draw.turn(*draw.calls_of(1, 2, trouble=0.5))]
     return Errand("tools in trouble", draw.mark, "worker", {"worker": [*turns, draw.end()]})
+
+
+@kind(1)
+def slow_and_unsafe(draw: Draw) -> Errand:
+    """Whoever is killed is likely to have an effect behind it of which it has not heard yet."""
+    calls = [draw.call(effect="unsafe", executor="http", asks=0.0, trouble="slow") for _ in range(3)]
+    return Errand("slow and unsafe", draw.mark, "worker", {"worker": [draw.turn(*calls), draw.end()]})
 
 
 @kind(3)
