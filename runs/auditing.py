@@ -15,14 +15,20 @@ _said: set[str] = set()
 def keep_up() -> None:
     """What cannot be signed or copied now is told once, and tried again. Raises DatabaseError alone."""
     try:
-        if restored.look() and checkpoints.make_if_due():
+        if restored.look():
+            _sign()
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("the reconciler's keep_up failed")
+
+
+def _sign() -> None:
+    try:
+        if checkpoints.make_if_due() is not None:
             second_place.copy()
         _said.clear()
     except (signing.KeyUnusable, OSError) as error:
         if str(error) not in _said:
             _said.add(str(error))
             logger.error("the audit's checkpoints fall behind: %s", error)
-    except DatabaseError:
-        raise
-    except Exception:
-        logger.exception("the reconciler's keep_up failed")

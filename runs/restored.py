@@ -23,6 +23,7 @@ from approvals.models import ApprovalRequest
 from orchestrator_site.core import checkpoints, events, restorations, second_place, signing
 from orchestrator_site.core.events import SYSTEM, Record
 from orchestrator_site.core.models import Restoration
+from orchestrator_site.core.second_place import Known
 from runs import leases, lifecycle, states
 from runs.engine.proposing import TOOL_CALL_KIND
 from runs.lifecycle import AttemptEnd
@@ -46,6 +47,7 @@ ASK_REASON = (
 )
 
 _may_carry = threading.Event()
+_said = ""
 
 
 def may_carry() -> bool:
@@ -53,28 +55,33 @@ def may_carry() -> bool:
 
     Raises DatabaseError, and whatever keeps what was in flight from being marked.
     """
-    if _may_carry.is_set():
-        return True
-    try:
-        return look()
-    except OSError as error:
-        logger.error("the checkpoints' second place cannot be read: %s", error)
-        return _may_carry.is_set()
+    return _may_carry.is_set() or look()
 
 
 def look() -> bool:
     """Ask the second place; where the database turns out to be older, hold the work and mark what was in flight.
 
-    Also copies to the second place what it lacks. False while work has to stand still. Raises OSError, for a second
-    place that cannot be read or written: then nothing speaks against the work.
+    Also copies to the second place what it lacks. False while work has to stand still. Raises as `may_carry`.
     """
-    try:
-        if (known := second_place.copy()) is not None:
-            _may_carry.clear()
-            restorations.begin(known, by=SYSTEM)
-    finally:
-        _go_on_if_marked()
+    if (known := _ahead()) is not None:
+        _may_carry.clear()
+        restorations.begin(known, by=SYSTEM)
+    _go_on_if_marked()
     return _may_carry.is_set()
+
+
+def _ahead() -> Known | None:
+    """A second place that cannot be read or written says nothing against the work; it is told once, and asked again."""
+    global _said
+    try:
+        known = second_place.copy()
+        _said = ""
+    except OSError as error:
+        if _said != str(error):
+            _said = str(error)
+            logger.error("the second place of the checkpoints falls behind: %s", error)
+        return None
+    return known
 
 
 def _go_on_if_marked() -> None:
@@ -136,9 +143,11 @@ def _mark_dispatch(log: Record, dispatch: Dispatch) -> None:
     for call in dispatch.calls.select_for_update().order_by("step", "position"):
         _mark_call(log, dispatch, call)
     unheld = {"lease_owner": "", "lease_until": None, "hand_deadline": None, "claims_without_progress": 0}
-    Dispatch.objects.filter(pk=dispatch.pk).update(fence=F("fence") + FENCE_LEAP, **unheld)
+    Dispatch.objects.filter(pk=dispatch.pk).update(
+        fence=F("fence") + FENCE_LEAP, rung_at=Now() - leases.lease_length(), **unheld
+    )
     if dispatch.status == states.WORKING:
-        lifecycle.move_dispatch(log, dispatch, states.QUEUED, rung_at=Now() - leases.lease_length())
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED)
 
 
 def _mark_call(log: Record, dispatch: Dispatch, call: ToolCall) -> None:

@@ -59,6 +59,7 @@ def _make() -> Checkpoint | None:
     """The caller holds the lock. Heads are read without one: what was committed is true, and stands in a row."""
     if Restoration.objects.filter(marked_at__isnull=True).exists():
         return None  # where the log stands is not known before the restore is marked
+    _commit_for_sure()
     last, at = newest(), clock.database_now()
     undeclared = list(Restoration.objects.filter(declared_by__isnull=True).order_by("pk"))
     entries: list[Entry] = sorted(ChainHead.objects.filter(moved=True).values_list("chain", "seq", "hash"))
@@ -124,6 +125,14 @@ def _covered(entries: Sequence[Entry], number: int) -> None:
                               FOR NO KEY UPDATE OF h SKIP LOCKED)
                UPDATE core_chainhead h SET moved = false, checkpoint = %s FROM still WHERE h.chain = still.chain""",
             [[chain for chain, _, _ in entries], [seq for _, seq, _ in entries], number],
+        )
+
+
+def _commit_for_sure() -> None:
+    """What the second place is told of must still be here after a crash, also where commits need not reach the disk."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
         )
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from orchestrator_site.core import canonical, checkpoints
+from orchestrator_site.core import canonical, checkpoints, signing
 from orchestrator_site.core.models import Checkpoint, Restoration
 
 # How many checkpoints are copied in one go.
@@ -75,7 +75,8 @@ def _add(last: Checkpoint, known: Known | None) -> Known:
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
-    path = folder / f"{checkpoint.at:%Y-%m-%d}.jsonl"
+    # Never before the newest file, whatever the clock of a new server says: the newest line is looked for there.
+    path = max([folder / f"{checkpoint.at:%Y-%m-%d}.jsonl", *_files(checkpoint.log)])
     line = json.dumps(as_record(checkpoint), ensure_ascii=False, separators=(",", ":")) + "\n"
     torn = _is_torn(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -101,9 +102,8 @@ def as_record(checkpoint: Checkpoint) -> dict[str, Any]:
 def records(log: UUID) -> Iterator[dict[str, Any]]:
     """Every whole line of one log, oldest first."""
     for path in _files(log):
-        for line in path.read_text(errors="replace").split("\n"):
-            if (record := _read(line)) is not None:
-                yield record
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            yield from (record for line in file if (record := _read(line)) is not None)
 
 
 def _newest(log: UUID) -> Known | None:
@@ -116,11 +116,26 @@ def _newest(log: UUID) -> Known | None:
 
 @lru_cache(maxsize=16)
 def _last_of(path: Path, size: int, *unchanged: int) -> tuple[int, str] | None:
-    """Number and hash of a file's last whole line; read again when the file has changed."""
+    """Number and hash of a file's last line that is whole and signed; read again when the file has changed."""
     for line in _lines_from_the_end(path, size):
-        if (record := _read(line)) is not None:
+        if (record := _read(line)) is not None and _may_be_believed(record):
             return record["number"], canonical.digest(record["body"])
     return None
+
+
+def _may_be_believed(record: dict[str, Any]) -> bool:
+    """Whoever can write here alone must not be able to say that the database is older than it was.
+
+    Without a key of ours nothing can be checked: then it is believed, and the work held rather than done twice.
+    """
+    try:
+        keys = signing.trusted()
+        key = keys.get(json.loads(record["body"])["key"])
+        return key is not None and signing.is_signed(record["body"], record["signature"], key)
+    except signing.KeyUnusable:
+        return True
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _read(line: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """When a checkpoint is made, what it lists, and that nothing committed before it is left out."""
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,10 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import F
 
-from orchestrator_site.core import canonical, checkpoints, events, merkle, signing
+from orchestrator_site.core import audit_export, canonical, checkpoints, events, merkle, second_place, signing, verify
 from orchestrator_site.core.events import PLATFORM
 from orchestrator_site.core.models import AppendOnly, ChainHead, Checkpoint
-from tests.audit.cast import new_chain, say
+from tests.audit.cast import new_chain, say, verified
 from tests.runs.cast import at_once
 
 pytestmark = pytest.mark.django_db
@@ -239,3 +240,48 @@ def test_appending_says_that_the_chain_moved():
     say(chain, 1)
 
     assert (before, ChainHead.objects.get(chain=chain).moved) == (False, True)
+
+
+# -- while others write ------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_no_fault_is_seen_in_a_log_that_grows_while_it_is_read():
+    """Three write, one signs, and two read: the platform's own verifier, and the other one by an export."""
+    chains = [PLATFORM, *(new_chain() for _ in range(4))]
+    is_over = threading.Event()
+
+    def write(dice: random.Random) -> None:
+        while not is_over.is_set():
+            say(dice.choice(chains), 1)
+
+    def sign() -> None:
+        while not is_over.is_set():
+            checkpoints.make()
+            second_place.copy()
+
+    threads = [threading.Thread(target=closing, args=[write, random.Random(seed)]) for seed in range(3)]
+    threads.append(threading.Thread(target=closing, args=[sign]))
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(15):
+            assert verified(outside=True).faults == []
+            assert verified(audit_export.of_chain(chains[1])).faults == []
+            signed = verify.checkpoints()
+            assert signed.faults + [fault for _, fault in verify.all_chains(signed.listed) if fault] == []
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(30)
+
+    checkpoints.make()
+    report = verified()
+    assert report.rows == report.rows_covered > 20
+    assert report.newest is not None
+    assert report.newest.number > 3
+
+
+def closing(job: Any, *given: Any) -> None:
+    try:
+        job(*given)
+    finally:
+        connections.close_all()

@@ -137,6 +137,45 @@ def test_a_database_that_lacks_the_newest_is_older(second_place: Path):
         call_command("checkpoint", stdout=StringIO())
 
 
+def test_a_line_that_nobody_signed_is_not_believed(second_place: Path):
+    """Whoever can write there could have all work in flight called into doubt."""
+    make(2)
+    (file,) = second_place.rglob("*.jsonl")
+    last = lines(second_place)[-1]
+    forged = last | {"number": 99, "body": last["body"].replace('"number":2', '"number":99')}
+    with file.open("a") as place_of_ours:
+        place_of_ours.write(json.dumps(forged) + "\n")
+    known = place.copy()
+    make()
+
+    assert known is None
+    assert numbers(second_place) == [1, 2, 99, 3]
+    assert [(fault.chain, fault.seq) for fault in verified(outside=True).faults] == [("checkpoints", 99)]
+
+
+def test_a_new_server_whose_clock_is_behind_goes_on_in_the_newest_file(second_place: Path):
+    make(2)
+    (file,) = second_place.rglob("*.jsonl")
+    file.rename(file.with_name("2999-01-01.jsonl"))
+    make(2)
+    for _ in range(3):
+        assert place.copy() is None
+
+    assert [path.name for path in second_place.rglob("*.jsonl")] == ["2999-01-01.jsonl"]
+    assert numbers(second_place) == [1, 2, 3, 4]
+
+
+def test_checkpoints_are_made_also_while_it_cannot_be_written(second_place: Path, caplog: pytest.LogCaptureFixture):
+    second_place.touch()  # in the place of the folder
+    say(PLATFORM, 1)
+    for _ in range(3):
+        auditing.keep_up()
+
+    assert Checkpoint.objects.count() == 1
+    told = [record for record in caplog.records if "second place" in record.getMessage()]
+    assert len(told) == 1
+
+
 def test_a_database_with_another_past_is_told_too(second_place: Path):
     """It was restored, and went on where nobody looked at this place."""
     make(3)
