@@ -173,12 +173,15 @@ def ask_handoff(log: Record, dispatch: Dispatch, handoff: Handoff) -> None:
 
 
 def _tell(log: Record, dispatch: Dispatch, ruled: Ruled, attempt: Attempt | None) -> None:
-    """One event for the whole path that a call took to the status it is written in."""
+    """One event for the whole path that a call took to the status it is written in.
+
+    The call's row holds arguments and ruling; the event binds them to the chain by their digests.
+    """
     call = ruled.call
-    told: dict[str, Any] = {
-        "arguments_digest": canonical.digest(call.arguments),
-        "ruling": canonical.loads(call.ruling) if call.ruling else None,
-    }
+    told: dict[str, Any] = {"arguments_digest": canonical.digest(call.arguments)}
+    if ruled.ruling is not None:
+        told["verdict"] = type(ruled.ruling).__name__
+        told["ruling_digest"] = canonical.digest(call.ruling)
     if attempt is not None:
         lifecycle.told_of_attempt(log, dispatch, call, attempt, **told)
     else:

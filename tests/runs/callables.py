@@ -1,5 +1,6 @@
 """Callables for the tests, registered in this process and, by BATON_CALLABLES, in the workers the tests start."""
 
+import hashlib
 import json
 import math
 import os
@@ -86,3 +87,9 @@ def effect(*, call: CallContext, **arguments: Any) -> Any:
     request = urllib.request.Request(f"{ledger()}/effects", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
+
+
+@callables.register("tests.blob", trusted=True)
+def blob(*, n: int, size: int) -> str:
+    """So many characters that no database can press together, others for each `n`."""
+    return "".join(hashlib.sha256(f"{n}.{part}".encode()).hexdigest() for part in range(size // 64 + 1))[:size]

@@ -1,5 +1,7 @@
 """What a turn costs in queries: pinned, so that growth is a decision and not an accident."""
 
+from itertools import pairwise
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -64,3 +66,47 @@ def test_calls_side_by_side_cost_no_more_than_one(model, ann):
         return sum(len(statements(queries_of(loop.advance)[1])) for _ in range(2))
 
     assert two_turns(4) == two_turns(1)
+
+
+KEPT = """
+SELECT (SELECT coalesce(sum(pg_column_size(s.*)), 0) FROM runs_step s)
+     + (SELECT coalesce(sum(pg_column_size(c.*)), 0) FROM runs_toolcall c)
+     + (SELECT coalesce(sum(pg_column_size(a.*)), 0) FROM runs_attempt a)
+     + (SELECT coalesce(sum(pg_column_size(e.*)), 0) FROM core_event e)
+"""
+
+
+def bytes_kept():
+    with connection.cursor() as cursor:
+        cursor.execute(KEPT)
+        return cursor.fetchone()[0]
+
+
+def bytes_of_turns(ann, payload, turns):
+    """What each turn adds to the rows, its reply, its call with a result of this size and its events together."""
+    run = start(ann, script(*[call(("blob", {"n": n, "size": payload})) for n in range(turns)], text("Hello.")))
+    loop = engine.Loop(claim(run))
+    kept = []
+    for _ in range(turns):
+        loop.advance()
+        kept.append(bytes_kept())
+    return [after - before for before, after in pairwise(kept)]
+
+
+def test_a_turn_keeps_its_result_once_and_little_beside_it(model, ann):
+    tool("blob", "tests.blob")
+    agent("worker", "blob", limits={"iterations": 40})
+
+    small, large = bytes_of_turns(ann, 100, 4), bytes_of_turns(ann, 4096, 4)
+
+    assert max(small) <= 4300
+    assert (max(large) - max(small)) / (4096 - 100) <= 1.1
+
+
+def test_what_a_turn_keeps_does_not_grow_with_the_turns_before_it(model, ann):
+    tool("blob", "tests.blob")
+    agent("worker", "blob", limits={"iterations": 40})
+
+    kept = bytes_of_turns(ann, 100, 20)
+
+    assert max(kept[10:]) - min(kept[:5]) <= 100  # a sequence number grows by a digit
