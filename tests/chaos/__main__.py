@@ -16,7 +16,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=2.0, help="how long the nemesis strikes (default 2)")
     options.add_argument("--seed", default="", help="of all dice; without it one is taken and printed")
     options.add_argument("--pause", type=float, default=1.6, help="mean seconds between two faults")
-    options.add_argument("--open", type=int, default=24, help="runs at work at once")
+    options.add_argument("--open", type=int, default=32, help="runs at work at once")
     options.add_argument("--only", nargs="*", default=[], metavar="FAULT", help="these kinds of faults and no other")
     options.add_argument("--control", default="", help="break this guarantee, and see whether it is caught")
     options.add_argument("--no-controls", action="store_true", help="do not end by running the controls")

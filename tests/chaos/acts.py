@@ -1,5 +1,7 @@
 """The acts of one play: bring up, strike, heal, let all come to its end, write down, check, tell."""
 
+import os
+import resource
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -46,7 +48,17 @@ def play(
         except CommandError as error:
             print(f"verify_audit: {error}", flush=True)
             return False
+    print(_machine(), flush=True)
     return verdict.is_clean
+
+
+def _machine() -> str:
+    """How much of the machine this took, and how many others wanted it: speed is to be read beside it."""
+    took = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (
+        f"machine: {os.cpu_count()} cores, {took.ru_utime + took.ru_stime:.0f} CPU seconds taken by our processes, "
+        f"load average {os.getloadavg()[1]:.1f}"
+    )
 
 
 def play_control(folder: Path, seed: str, control: Control) -> bool:

@@ -65,27 +65,27 @@ def kill_stray_worker(stage: Stage, dice: Random) -> Blow | None:
     return _kill_stray(stage, dice, "stray")
 
 
-@kind(4)
+@kind(3)
 def kill_reconciler(stage: Stage, dice: Random) -> Blow | None:
     return _kill_stray(stage, dice, "reconciler")
 
 
-@kind(5)
+@kind(4)
 def kill_web(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, "web")
 
 
-@kind(3)
+@kind(2)
 def kill_beat(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, "beat")
 
 
-@kind(8)
+@kind(9)
 def kill_redis(stage: Stage, dice: Random) -> Blow | None:
     return _kill_supervised(stage, dice, "redis")
 
 
-@kind(7)
+@kind(8)
 def restart_postgres(stage: Stage, dice: Random) -> Blow | None:
     """An immediate shutdown: every session ends where it is, and the next start replays the log."""
     return _kill_supervised(stage, dice, "postgres", signum=SIGQUIT)

@@ -21,8 +21,8 @@ from tests.chaos.rest import Rest
 from tests.chaos.run_kinds import Errand
 
 OPEN = ("accepted", "working", "waiting")
-STARTS_AT_ONCE = 4
-LOOK_SECONDS = 0.4
+STARTS_AT_ONCE = 8
+LOOK_SECONDS = 0.5
 # How long a person takes, at most; how often both approvers go for the same request.
 THINKING_SECONDS = 1.2
 BOTH_DECIDE = 0.08
@@ -66,7 +66,7 @@ class Company:
             wanted = self.most_open - await self._at_work()
             starting = [self._start() for _ in range(min(wanted, STARTS_AT_ONCE))]
             await asyncio.gather(*starting)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(2 * LOOK_SECONDS)
 
     async def _at_work(self) -> int:
         """Open runs, without those that wait for somebody to look into a doubt."""

@@ -105,14 +105,14 @@ def draw(random: Random, mark: str, only: Collection[str] = ()) -> Errand:
 # -- the kinds ---------------------------------------------------------------------------------------------------
 @kind(10)
 def calls_of_all_classes(draw: Draw) -> Errand:
-    turns = [draw.turn(*draw.calls_of(1, 3)) for _ in range(draw.random.randint(1, 3))]
+    turns = [draw.turn(*draw.calls_of(1, 4)) for _ in range(draw.random.randint(1, 4))]
     return Errand("calls", draw.mark, "worker", {"worker": [*turns, draw.end()]})
 
 
-@kind(3)
+@kind(6)
 def many_at_once(draw: Draw) -> Errand:
-    turn = draw.turn(*draw.calls_of(6, 8, asks=0.1))
-    return Errand("many at once", draw.mark, "worker", {"worker": [turn, draw.end()]})
+    turns = [draw.turn(*draw.calls_of(6, 8, asks=0.1)) for _ in range(draw.random.randint(1, 3))]
+    return Errand("many at once", draw.mark, "worker", {"worker": [*turns, draw.end()]})
 
 
 @kind(4)
