@@ -6,6 +6,7 @@ python -m benchmarks --case flat burst    these cases alone, printed only
 """
 
 import argparse
+import os
 import sys
 
 from benchmarks import installation, record
@@ -22,9 +23,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="of each system in a round; default 200, quick 64")
     parser.add_argument("--processes", type=int, default=2, help="of each system in the case `peers`; default 2")
     parser.add_argument("--only", nargs="+", choices=PEERS, default=[], help="peers that are wanted; default all")
+    parser.add_argument("--nice", type=int, default=0, help="negative: take the machine from others (as root)")
     parser.add_argument("--write", action="store_true", help="put the report into README.md, also of a part")
     options = parser.parse_args()
     command = " ".join(["make bench", f"ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else ""]).strip()
+    os.nice(options.nice)  # of all systems alike: they are our children
     sections: list[Section] = []
     with Servers.in_new_folder() as servers:
         head = record.heading(servers, command)

@@ -7,6 +7,7 @@ Printed per step (one model call, with the tool call that follows it): steps/s, 
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -112,7 +113,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="one more round, one worker under a sampling profiler")
     parser.add_argument("--statements", action="store_true", help="one more round with statements counted")
     parser.add_argument("--wal", action="store_true", help="show which records the WAL is made of")
+    parser.add_argument("--nice", type=int, default=0, help="negative: take the machine from others (as root)")
     options = parser.parse_args()
+    os.nice(options.nice)
     with Servers.in_new_folder(statements=options.statements) as servers:
         model = servers.start_model(options.latency)
         installation.enter(servers, model)
