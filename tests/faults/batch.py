@@ -84,7 +84,6 @@ class Holds:
             "BATON_HOLD_IN": str(folder),
             "BATON_LEASE_SECONDS": str(LEASE_SECONDS),
             "BATON_RECONCILE_SECONDS": "60",  # what this worker does not come for is left to the test
-            "BATON_SLICE_TURNS": "1",  # so that it rings after every turn
             "BATON_DB_POOL": "0",  # more may stand still in a transaction than a pool has connections
         }
 

@@ -9,17 +9,17 @@ FREE_CALLS = {
     "after_reserve": NOT_YET,
     "after_reply": NOT_YET,
     "before_reply_commit": NOT_YET,
-    "after_reply_commit": NOT_YET,
-    "before_doorbell": NOT_YET,
     "before_intent_commit": NOT_YET,
+    "after_reply_commit": INTENDED,  # the reply and the intents of what may go at once are one transaction
     "after_intent": INTENDED,
     "during": SENT,
     "after_send": SENT,
     "before_record_commit": SENT,
     "after_record_commit": RECORDED,
+    "before_doorbell": RECORDED,
 }
-# An approved call is the first thing its worker does, so that the next model call and the doorbell come after it.
-LATER = ["after_reserve", "after_reply", "before_reply_commit", "after_reply_commit", "before_doorbell"]
+# An approved call is the first thing its worker does, so that the next model call comes after it.
+LATER = ["after_reserve", "after_reply", "before_reply_commit", "after_reply_commit"]
 ASKED_CALLS = FREE_CALLS | dict.fromkeys(LATER, RECORDED)
 
 
@@ -27,6 +27,11 @@ def known_at(point: str, cell: Cell) -> str:
     return (ASKED_CALLS if cell.gated else FREE_CALLS)[point]
 
 
-def is_in_a_transaction(point: str) -> bool:
-    """The worker that stands there has rows locked."""
-    return point.endswith("_commit") and point.startswith("before_")
+def commits_an_intent(point: str, cell: Cell) -> bool:
+    """The worker stands in the transaction that decides to send."""
+    return point == "before_intent_commit" or (point == "before_reply_commit" and not cell.gated)
+
+
+def slice_turns(point: str) -> str:
+    """A worker rings when its slice ends; within one, what was sent is recorded where the next model call is reserved."""
+    return "1" if point == "before_doorbell" else "20"

@@ -3,13 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 
 from runs import cancellation, leases, states, uncertain
 from runs.errors import NotPossible
@@ -27,21 +26,20 @@ from tools.values import Effect, ErrorKind
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
-POINTS = [point for point in FREE_CALLS if point != "during"]
-Strike = Callable[[Run], object]
+POINTS = [point for point in FREE_CALLS if point not in ("during", "before_doorbell")]
 
 
-def strike_at(point: str, strike: Strike, holds: Holds, ann: User, bob: User) -> Batch:
-    """A run of every kind stands at the point; each is struck, and goes on when that is done or waits for its lock."""
+def cancel_at(point: str, holds: Holds, ann: User, bob: User) -> Batch:
+    """A run of every kind stands at the point and is cancelled; it goes on when that is done or waits for its lock."""
     prepared = batch.prepare(ann)
     holds.put_up(point)
     begun = batch.begin(ann, bob, prepared)
     holds.await_arrivals(point, len(begun))
-    blows = [elsewhere(partial(strike, run)) for run in begun.values()]
-    eventually(lambda: sum(blow.done() for blow in blows) + waiting_for_a_lock() >= len(blows))
+    cancels = [elsewhere(partial(cancellation.cancel, run.pk, ann)) for run in begun.values()]
+    eventually(lambda: sum(cancel.done() for cancel in cancels) + waiting_for_a_lock() >= len(cancels))
     holds.take_down(point)
-    for blow in blows:
-        blow.result(timeout=30)
+    for cancel in cancels:
+        cancel.result(timeout=30)
     batch.settle(begun)
     return begun
 
@@ -54,49 +52,68 @@ def waiting_for_a_lock() -> int:
         return cursor.fetchone()[0]
 
 
-def effects_after(point: str, cell: Cell) -> set[int]:
-    """What was not intended when the blow fell is never sent; what was, settles."""
-    if known_at(point, cell) != NOT_YET or point == "before_intent_commit":
+def effects_after_cancel(point: str, cell: Cell) -> set[int]:
+    """What was not intended when it was cancelled is never sent; what was, settles."""
+    if known_at(point, cell) != NOT_YET or points.commits_an_intent(point, cell):
         return {1}
-    return {0, 1} if points.is_in_a_transaction(point) else {0}  # whoever waits for the same row may come first
+    return {0, 1} if point == "before_claim_commit" else {0}  # who waits for the same row may come first
 
 
-def test_a_cancel_at_every_point(
-    stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User, subtests: pytest.Subtests
+@pytest.mark.parametrize("at", [POINTS, ["before_doorbell"]], ids=["every point", "before_doorbell"])
+def test_a_cancel_at(
+    at: list[str], stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User, subtests: pytest.Subtests
 ) -> None:
     batch.hire()
-    stack.start_worker(holds.env)
-    for point in POINTS:
-        begun = strike_at(point, lambda run: cancellation.cancel(run.pk, ann), holds, ann, bob)
+    stack.start_worker(holds.env | {"BATON_SLICE_TURNS": points.slice_turns(at[0])})
+    for point in at:
+        begun = cancel_at(point, holds, ann, bob)
         made = batch.made(ledger, begun)
         for cell, run in begun.items():
             with subtests.test(point=point, call=str(cell)):
                 batch.is_accounted_for(cell, run, made[cell])
                 assert (run.status, run.stop_reason) == (states.CANCELLED, StopReason.CANCELLED)
-                assert made[cell] in effects_after(point, cell)
+                assert made[cell] in effects_after_cancel(point, cell)
                 assert not leaves_doubt(run), "its worker lived, so that it settled"
+
+
+WALL_SECONDS, SECONDS_LEFT = 1000, 5
+SOME = [cell for cell in batch.CELLS if cell.gated == (cell.executor == "http")]
+
+
+def leave_little_time(batch: Batch) -> None:
+    Dispatch.objects.filter(run__in=list(batch.values())).update(worked_seconds=WALL_SECONDS - SECONDS_LEFT)
+
+
+def effects_after_the_time(point: str, cell: Cell) -> int:
+    """Nothing is begun that was not intended in time."""
+    return int(known_at(point, cell) != NOT_YET or points.commits_an_intent(point, cell))
 
 
 def test_the_time_is_up_at_every_point(
     stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User, subtests: pytest.Subtests
 ) -> None:
-    batch.hire(wall_seconds=1000)
+    batch.hire(wall_seconds=WALL_SECONDS)
     stack.start_worker(holds.env)
     for point in POINTS:
-        begun = strike_at(point, use_up_the_time, holds, ann, bob)
+        prepared = batch.prepare(ann, SOME)
+        leave_little_time(prepared)
+        holds.put_up(point)
+        with transaction.atomic():  # the worker hears of them when they have little time
+            begun = batch.begin(ann, bob, prepared, SOME)
+            leave_little_time(begun)
+        holds.await_arrivals(point, len(begun))
+        time.sleep(SECONDS_LEFT)
+        holds.take_down(point)
+        batch.settle(begun)
         made = batch.made(ledger, begun)
         for cell, run in begun.items():
             with subtests.test(point=point, call=str(cell)):
                 batch.is_accounted_for(cell, run, made[cell])
-                assert made[cell] in effects_after(point, cell)
-                if point in points.LATER and cell.gated and point != "before_doorbell":
+                assert made[cell] == effects_after_the_time(point, cell)
+                if cell.gated and point in points.LATER:
                     assert run.status == states.SUCCEEDED, "its last answer was under way"
                 else:
                     assert (run.status, run.stop_reason) == (states.FAILED, StopReason.TIMEOUT)
-
-
-def use_up_the_time(run: Run) -> None:
-    Dispatch.objects.filter(run=run).update(worked_seconds=1001)
 
 
 def leaves_doubt(run: Run) -> bool:

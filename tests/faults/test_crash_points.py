@@ -17,7 +17,7 @@ from runs.models import Run
 from runs.uncertain import Finding
 from tests.faults import batch
 from tests.faults.batch import CELLS, Batch, Cell, Holds
-from tests.faults.points import FREE_CALLS, INTENDED, RECORDED, SENT, known_at
+from tests.faults.points import FREE_CALLS, INTENDED, RECORDED, SENT, known_at, slice_turns
 from tests.model_fixtures import Process
 from tests.runs.cast import eventually
 from tests.stack import Stack
@@ -36,7 +36,7 @@ def let_a_worker_die(stack: Stack, holds: Holds, ledger: Process, point: str, *p
     slow: dict[str, Any] = {"hold_first_seconds": 60} if point == "during" else {}
     prepared = batch.prepare(ann, **slow)
     holds.put_up(point)
-    worker = stack.start_worker(holds.env)
+    worker = stack.start_worker(holds.env | {"BATON_SLICE_TURNS": slice_turns(point)})
     begun = batch.begin(ann, bob, prepared, **slow)
     if point == "during":
         eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)

@@ -30,9 +30,10 @@ from tools.values import Effect, Risk
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
+POINTS = [point for point in FREE_CALLS if point != "before_doorbell"]  # there it has nothing more to write
 STAGES = {
-    "before the intent": [*FREE_CALLS][: [*FREE_CALLS].index("after_intent")],
-    "from the intent on": [*FREE_CALLS][[*FREE_CALLS].index("after_intent") :],
+    "before the intent": POINTS[: POINTS.index("after_reply_commit")],
+    "from the intent on": POINTS[POINTS.index("after_reply_commit") :],
 }
 
 
