@@ -252,7 +252,5 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "httpx2": {"level": "WARNING"},  # a line for every model call helps nobody: its step is in the log of the run
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
     },
 }
