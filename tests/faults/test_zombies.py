@@ -143,10 +143,14 @@ def test_late_evidence_is_shown_where_the_doubt_is_resolved(
     assert page.count("Its worker came back late") == len(doubtful)
 
 
+def peek_without_fence(lease: Lease) -> Dispatch:
+    joined = Dispatch.objects.filter(pk=lease.dispatch_id).select_related("run", "manifest__agent")
+    return joined.annotate(now=Now(), epoch=leases._EPOCH).get()  # type: ignore[no-redef]
+
+
 def hold_without_fence(lease: Lease) -> Dispatch:
-    mine = Dispatch.objects.filter(pk=lease.dispatch_id).order_by()
-    mine.select_for_update().values_list("pk").first()
-    return mine.select_related("run", "manifest__agent").annotate(now=Now()).get()  # type: ignore[no-redef]
+    Dispatch.objects.filter(pk=lease.dispatch_id).order_by().select_for_update().values_list("pk").first()
+    return peek_without_fence(lease)
 
 
 @pytest.mark.parametrize(("fenced", "status"), [(True, states.DONE), (False, states.UNCERTAIN)])
@@ -164,6 +168,7 @@ def test_control_without_the_fence_a_zombies_write_is_seen(
     eventually(lambda: only_call(run).status == states.EXECUTING if ToolCall.objects.exists() else False)
 
     if not fenced:
+        monkeypatch.setattr(leases, "peek", peek_without_fence)
         monkeypatch.setattr(leases, "hold", hold_without_fence)
     with nullcontext() if not fenced else pytest.raises(LostLease):
         engine.advance(first)
