@@ -77,7 +77,8 @@ def test_another_process_serves_a_new_agent_within_a_second_of_its_publishing(pr
 
     eventually(epoch_is_served, within_seconds=1)
     epoch, *slugs = next_line_with(process, "order-desk").split()
-    assert (int(epoch), slugs) == (roster.database_epoch(), ["order-desk"])
+    assert int(epoch) <= roster.database_epoch()  # it may have heard of the agent before its last change
+    assert slugs == ["order-desk"]
 
 
 def test_a_change_without_its_signal_is_found_by_the_poll(polling_process):
