@@ -15,7 +15,7 @@ from django.db.models import F
 from orchestrator_site.core import audit_export, canonical, checkpoints, events, merkle, second_place, signing, verify
 from orchestrator_site.core.events import PLATFORM
 from orchestrator_site.core.models import AppendOnly, ChainHead, Checkpoint
-from tests.audit.cast import new_chain, say, verified
+from tests.audit.cast import checkpoint, new_chain, say, verified
 from tests.runs.cast import at_once
 
 pytestmark = pytest.mark.django_db
@@ -248,6 +248,8 @@ def test_no_fault_is_seen_in_a_log_that_grows_while_it_is_read():
     """Three write, one signs, and two read: the platform's own verifier, and the other one by an export."""
     chains = [PLATFORM, *(new_chain() for _ in range(4))]
     is_over = threading.Event()
+    say(PLATFORM, 1)
+    checkpoint()
 
     def write(dice: random.Random) -> None:
         while not is_over.is_set():
