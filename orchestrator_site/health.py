@@ -105,7 +105,12 @@ def chains() -> dict[str, int]:
 
 def _estimated(model: type[Model]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = %s::regclass", [model._meta.db_table])
+        cursor.execute(
+            """SELECT coalesce(sum(greatest(reltuples, 0)), 0) FROM pg_class
+               WHERE oid IN (SELECT %s::regclass UNION SELECT relid FROM pg_partition_tree(%s) WHERE isleaf)
+                 AND relkind = 'r'""",
+            [model._meta.db_table] * 2,
+        )
         return int(cursor.fetchone()[0])
 
 

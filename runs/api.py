@@ -19,7 +19,7 @@ from agents.models import Agent
 from approvals import api as approvals_api
 from approvals import states as verdicts
 from approvals.models import ApprovalRequest
-from orchestrator_site.core import audit_export, events, permissions, verify
+from orchestrator_site.core import audit_export, drops, events, permissions, verify
 from orchestrator_site.core.api import Endpoint, Listing, Page
 from orchestrator_site.core.idempotency import idempotent
 from orchestrator_site.core.models import ChainHead
@@ -116,6 +116,8 @@ class Events(Endpoint):
         query = self.asked(EventQuery)
         run = _visible(request, run_id)
         found = events.of_run(run.pk, after=query["after"], limit=query["limit"] + 1)
+        if not found:
+            _refuse_dropped(run)
         page = found[: query["limit"]]
         after = page[-1].seq if page else query["after"]
         return Response(EventsSerializer({"events": page, "after": after, "more": len(found) > len(page)}).data)
@@ -178,7 +180,9 @@ class Audit(Endpoint):
 
         `export` lets somebody who does not trust this server verify the same, with the public key alone.
         """
-        name = events.run_chain(_visible(request, run_id).pk)
+        run = _visible(request, run_id)
+        _refuse_dropped(run)
+        name = events.run_chain(run.pk)
         listed = _listed(name)
         fault = verify.chain(name, [listed] if listed else [])
         head = ChainHead.objects.filter(chain=name).first() or ChainHead(chain=name)
@@ -309,6 +313,12 @@ class ArtifactContent(Endpoint):
 def _visible(request: Request, run_id: UUID) -> Run:
     joined = Run.objects.visible_to(request.user).select_related("agent", "owner", "account")
     return get_object_or_404(joined, pk=run_id)
+
+
+def _refuse_dropped(run: Run) -> None:
+    if drop := drops.of_chain(events.run_chain(run.pk)):
+        told = f"The run's event log has left this server with {drop}."
+        raise Problem(410, told, kind="history-dropped", partition=drop.partition, archive=drop.archive)
 
 
 def _calls(request: Request) -> Any:

@@ -13,7 +13,8 @@ from django.urls import reverse
 from approvals import presentation as requests_shown
 from approvals.models import ApprovalRequest
 from approvals.presentation import RUN, Card
-from orchestrator_site.core import canonical, events
+from orchestrator_site.core import canonical, drops, events
+from orchestrator_site.core.drops import Drop
 from orchestrator_site.core.models import Event
 from runs import states
 from runs.engine.turn import text_of
@@ -282,6 +283,7 @@ class RunPage:
     unblocks: Unblocks | None
     events: list[EventLine]
     seq: int
+    drop: Drop | None
     artifacts: list[Artifact]
     earlier: list[Run]
     later: list[Run]
@@ -318,6 +320,7 @@ def run_page(run: Run, user: User | AnonymousUser) -> RunPage:
         unblocks=_unblocks(run, list(cards.values()), nodes),
         events=[EventLine(event) for event in newest],
         seq=newest[0].seq if newest else 0,
+        drop=None if newest else drops.of_chain(events.run_chain(run.pk)),
         artifacts=list(run.artifacts.select_related("dispatch__manifest__agent")),
         earlier=earlier,
         later=later,

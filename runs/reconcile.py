@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,7 +14,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from approvals import sweeps
-from orchestrator_site.core import events, observers
+from orchestrator_site.core import events, observers, partitions
 from runs import auditing, carrier, doorbells, lifecycle, orchestration, states
 from runs.models import Dispatch, Run
 
@@ -28,11 +29,27 @@ def sweep(fallback: ThreadPoolExecutor | None = None) -> None:
     """Everything that is due, once. Each part stands alone: an error in one leaves the others their turn."""
     auditing.keep_up()  # the first: a database that was restored is seen before it is worked on
     call_forgotten(fallback)
-    for part in (wake_due, sweeps.expire_due, advance_left_behind):
+    for part in (wake_due, sweeps.expire_due, advance_left_behind, make_partitions):
         try:
             part()
         except Exception:
             logger.exception("the reconciler's %s failed", part.__name__)
+
+
+class Hourly:
+    """A part of the sweep that has its turn once an hour in each process, the first at once."""
+
+    def __init__(self, part: Callable[[], object]) -> None:
+        self.__name__ = part.__name__
+        self._part, self._due_at = part, 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._due_at:
+            self._due_at = time.monotonic() + 3600
+            self._part()
+
+
+make_partitions = Hourly(partitions.make_ahead)
 
 
 def wake_due() -> int:

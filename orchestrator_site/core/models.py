@@ -18,7 +18,7 @@ class ChainHead(models.Model):
     hint for who looks for a proof; neither is evidence.
     """
 
-    chain = models.CharField(primary_key=True, max_length=80)
+    chain = models.CharField(primary_key=True, max_length=80, db_collation="C")
     seq = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, blank=True)
     moved = models.BooleanField(default=True, db_default=True)
@@ -35,11 +35,13 @@ class Event(models.Model):
     """One row of an append-only, hash-chained log. `chain` is `run:<id>` or `platform`; `seq` has no gaps in a chain.
 
     `data` is canonical JSON text: the bytes that were hashed are the bytes that are kept.
+    The table lies in partitions by `chain`, a month of runs in each (`partitions.py`); its key in the database is
+    (chain, seq), and `id` a number in the order of writing that nothing depends on.
     """
 
-    chain = models.CharField(max_length=80)
+    chain = models.CharField(max_length=80, db_collation="C")
     seq = models.BigIntegerField()
-    run_id = models.UUIDField(null=True, db_index=True)
+    run_id = models.UUIDField(null=True)
     type = models.CharField(max_length=60)
     actor = models.CharField(max_length=200)
     at = models.DateTimeField()
@@ -120,7 +122,9 @@ class Restoration(models.Model):
 class Observation(models.Model):
     """An event that an observer still has to be told of; the row goes when it was told, or stays with its failures."""
 
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="observations")
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, related_name="observations", db_constraint=False, db_index=False
+    )
     observer = models.CharField(max_length=100)
     failures = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)

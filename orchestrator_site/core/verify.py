@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from orchestrator_site.core import canonical, merkle, second_place, signing
+from orchestrator_site.core import canonical, drops, merkle, second_place, signing
 from orchestrator_site.core.events import link_hash
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event
 
@@ -49,24 +49,33 @@ def chain(name: str, listed: Sequence[Listed] = ()) -> Fault | None:
     its head with it, is not found.
     """
     head = ChainHead.objects.filter(chain=name).first()
+    rows = Event.objects.filter(chain=name).order_by("seq").iterator(chunk_size=2000)
+    fault, seq = walk(name, rows, listed, head)
+    return fault or _end_fault(name, seq, head)
+
+
+def walk(
+    name: str, rows: Iterable[Event], listed: Sequence[Listed], head: ChainHead | None
+) -> tuple[Fault | None, int]:
+    """What is wrong with the rows, in their order, and how many there were. `head` was read before them."""
     due = {seq: list(same) for seq, same in groupby(listed, key=lambda each: each.seq)}
     previous, seq, covered = "", 0, 0
-    for event in Event.objects.filter(chain=name).order_by("seq").iterator(chunk_size=2000):
+    for event in rows:
         seq += 1
         if sentence := _wrong(event, name, seq, previous):
-            return Fault(name, seq, sentence)
+            return Fault(name, seq, sentence), seq
         if head is not None and head.seq == seq and head.hash != event.hash:
-            return Fault(name, seq, "the head holds another hash: the chain was restamped")
+            return Fault(name, seq, "the head holds another hash: the chain was restamped"), seq
         for each in due.get(seq, ()):
             if each.hash != event.hash:
                 told = f"rows {covered + 1} to {seq} are not those that checkpoint {each.number} signed: restamped"
-                return Fault(name, covered + 1, told)
+                return Fault(name, covered + 1, told), seq
             covered = seq
         previous = event.hash
     if listed and listed[-1].seq > seq:
         told = f"checkpoint {listed[-1].number} signed {listed[-1].seq} rows and only {seq} are here: cut off"
-        return Fault(name, seq + 1, told)
-    return _end_fault(name, seq, head)
+        return Fault(name, seq + 1, told), seq
+    return None, seq
 
 
 def _wrong(event: Event, name: str, seq: int, previous: str) -> str | None:
@@ -94,10 +103,11 @@ def _end_fault(name: str, seq: int, before: ChainHead | None) -> Fault | None:
 
 
 def all_chains(listed: Mapping[str, Sequence[Listed]]) -> Iterator[tuple[str, Fault | None]]:
-    """Every chain that has a head or a row, or that a checkpoint lists."""
+    """Every chain that has a head or a row, or that a checkpoint lists and no declared drop took."""
     heads = ChainHead.objects.values_list("chain", flat=True)
-    names = {*heads.union(Event.objects.values_list("chain", flat=True)), *listed}
-    for name in sorted(names):
+    here = {*heads.union(Event.objects.values_list("chain", flat=True))}
+    absent = {name: (name, each[-1].seq, each[-1].hash) for name, each in listed.items() if name not in here}
+    for name in sorted((here | absent.keys()) - drops.explain(absent, drops.declared())):
         yield name, chain(name, listed.get(name, ()))
 
 
@@ -128,6 +138,15 @@ def checkpoints() -> Checkpoints:
                 found.restores.append(_told(each, entry))
     if found.newest is not None:
         found.faults += _against_second_place(found.newest.log, lost)
+    return found
+
+
+def listed_in(numbers: Iterable[int]) -> dict[str, Listed]:
+    """What these checkpoints, as far as they are genuine, list of each chain last. Raises KeyUnusable."""
+    keys, found = signing.trusted(), dict[str, Listed]()
+    for each in Checkpoint.objects.filter(number__in=numbers).order_by("number").iterator(chunk_size=50):
+        if _unsigned(each, keys) is None:
+            found |= {name: Listed(seq, digest, each.number) for name, seq, digest in json.loads(each.entries)}
     return found
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orchestrator_site.core import events, signing, verify
+from orchestrator_site.core import drops, events, signing, verify
 from orchestrator_site.core.models import Event
 from orchestrator_site.core.verify import Checkpoints, Fault
 
@@ -49,8 +49,11 @@ class Command(BaseCommand):
             return verify.all_chains(signed.listed)
         name = _chain_name(run)
         fault = verify.chain(name, signed.listed.get(name, ()))
-        if fault is None and not Event.objects.filter(chain=name).exists():
-            raise CommandError(f"There is no chain {name}.")
+        if not Event.objects.filter(chain=name).exists() and (fault is None or drops.of_chain(name)):
+            drop = drops.of_chain(name)
+            raise CommandError(
+                f"The chain has left the database with {drop}." if drop else f"There is no chain {name}."
+            )
         return iter([(name, fault)])
 
 

@@ -1,0 +1,169 @@
+"""The event log in partitions: the platform's chain, each month's runs, and a net for whatever fits nowhere.
+
+Run chains are `run:<UUIDv7>`, and such ids begin with their moment: sorted as bytes (collation C), a month is a range.
+Rows are carried over in one transaction; twenty million take some minutes, in which nothing is appended.
+"""
+
+# ruff: noqa: S608  # the columns are named below
+import django.db.models.deletion
+from django.db import migrations, models
+
+# Made here and called by the sweep, so that the role it works under needs no right to make tables.
+_FUNCTIONS = """
+CREATE FUNCTION baton_first_chain(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'run:' || substr(hex, 1, 8) || '-' || substr(hex, 9)
+    FROM (SELECT lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') AS hex) AS digits
+$$;
+
+CREATE FUNCTION baton_guard_events(name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE OR TRUNCATE ON %I
+                    FOR EACH STATEMENT EXECUTE FUNCTION baton_append_only()', name || '_append_only', name);
+END $$;
+
+-- The partition of a month (any day of it, UTC), with what waited for it in the net; false when it was there.
+CREATE FUNCTION baton_make_event_partition(month date) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    name text := 'core_event_' || to_char(month, 'YYYY_MM');
+    first text := baton_first_chain(date_trunc('month', month::timestamp) AT TIME ZONE 'UTC');
+    beyond text := baton_first_chain((date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC');
+BEGIN
+    IF to_regclass(name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE core_event INCLUDING DEFAULTS)', name);
+    IF EXISTS (SELECT FROM core_event_others WHERE chain >= first AND chain < beyond) THEN
+        ALTER TABLE core_event_others DISABLE TRIGGER core_event_others_append_only;
+        EXECUTE format('WITH moved AS (DELETE FROM core_event_others WHERE chain >= %L AND chain < %L RETURNING *)
+                        INSERT INTO %I SELECT * FROM moved', first, beyond, name);
+        ALTER TABLE core_event_others ENABLE TRIGGER core_event_others_append_only;
+    END IF;
+    EXECUTE format('ALTER TABLE core_event ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, beyond);
+    PERFORM baton_guard_events(name);
+    RETURN true;
+END $$;
+"""
+
+_NO_FUNCTIONS = """
+DROP FUNCTION baton_make_event_partition(date);
+DROP FUNCTION baton_guard_events(text);
+DROP FUNCTION baton_first_chain(timestamptz);
+"""
+
+_COLUMNS = "id, chain, seq, run_id, type, actor, at, data, previous_hash, hash"
+
+_PARTED = f"""
+ALTER TABLE core_event RENAME TO core_event_flat;
+ALTER TABLE core_event_flat DROP CONSTRAINT event_seq_once, DROP CONSTRAINT core_event_pkey;
+DROP INDEX event_by_type;
+DROP INDEX core_event_run_id_fce0f2d9;
+DROP TRIGGER core_event_append_only ON core_event_flat;
+ALTER TABLE core_event_flat ALTER COLUMN id DROP IDENTITY;
+
+CREATE SEQUENCE core_event_id_seq;
+CREATE TABLE core_event (
+    id bigint NOT NULL DEFAULT nextval('core_event_id_seq'),
+    chain varchar(80) COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    run_id uuid,
+    type varchar(60) NOT NULL,
+    actor varchar(200) NOT NULL,
+    at timestamptz NOT NULL,
+    data text NOT NULL,
+    previous_hash varchar(64) NOT NULL,
+    hash varchar(64) NOT NULL,
+    CONSTRAINT event_seq_once PRIMARY KEY (chain, seq)
+) PARTITION BY RANGE (chain);
+ALTER SEQUENCE core_event_id_seq OWNED BY core_event.id;
+CREATE INDEX event_by_id ON core_event (id);
+CREATE INDEX event_by_type ON core_event (type, at DESC);
+CREATE TABLE core_event_platform PARTITION OF core_event FOR VALUES FROM (MINVALUE) TO ('run:');
+CREATE TABLE core_event_others PARTITION OF core_event DEFAULT;
+SELECT baton_guard_events(name) FROM unnest(ARRAY['core_event', 'core_event_platform', 'core_event_others']) name;
+
+-- Three months ahead, and back to the first event.
+SELECT baton_make_event_partition(month::date)
+FROM generate_series(
+    date_trunc('month', least((SELECT min(at) FROM core_event_flat WHERE run_id IS NOT NULL), now()) AT TIME ZONE 'UTC'),
+    now() AT TIME ZONE 'UTC' + interval '3 months',
+    '1 month') month;
+INSERT INTO core_event ({_COLUMNS}) SELECT {_COLUMNS} FROM core_event_flat ORDER BY id;
+SELECT setval('core_event_id_seq', greatest((SELECT max(id) FROM core_event_flat), 1),
+              EXISTS (SELECT FROM core_event_flat));
+DROP TABLE core_event_flat;
+"""
+
+_FLAT = f"""
+ALTER TABLE core_event RENAME TO core_event_parted;
+ALTER SEQUENCE core_event_id_seq RENAME TO core_event_parted_id_seq;
+ALTER TABLE core_event_parted RENAME CONSTRAINT event_seq_once TO event_seq_once_parted;
+ALTER INDEX event_by_type RENAME TO event_by_type_parted;
+CREATE TABLE core_event (
+    id bigint GENERATED BY DEFAULT AS IDENTITY CONSTRAINT core_event_pkey PRIMARY KEY,
+    chain varchar(80) NOT NULL,
+    seq bigint NOT NULL,
+    run_id uuid,
+    type varchar(60) NOT NULL,
+    actor varchar(200) NOT NULL,
+    at timestamptz NOT NULL,
+    data text NOT NULL,
+    previous_hash varchar(64) NOT NULL,
+    hash varchar(64) NOT NULL,
+    CONSTRAINT event_seq_once UNIQUE (chain, seq)
+);
+INSERT INTO core_event ({_COLUMNS}) SELECT {_COLUMNS} FROM core_event_parted ORDER BY id;
+SELECT setval('core_event_id_seq', greatest((SELECT max(id) FROM core_event), 1), EXISTS (SELECT FROM core_event));
+DROP TABLE core_event_parted;
+CREATE INDEX event_by_type ON core_event (type, at DESC);
+CREATE INDEX core_event_run_id_fce0f2d9 ON core_event (run_id);
+CREATE TRIGGER core_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON core_event
+    FOR EACH STATEMENT EXECUTE FUNCTION baton_append_only();
+"""
+
+# Heads of a month are a range like its chains. Nobody asks for heads by a pattern.
+_HEADS_AS_BYTES = """
+ALTER TABLE core_chainhead ALTER COLUMN chain TYPE varchar(80) COLLATE "C";
+DROP INDEX core_chainhead_chain_14bbcc6f_like;
+"""
+_HEADS_AS_TEXT = """
+ALTER TABLE core_chainhead ALTER COLUMN chain TYPE varchar(80) COLLATE "default";
+CREATE INDEX core_chainhead_chain_14bbcc6f_like ON core_chainhead (chain varchar_pattern_ops);
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("core", "0003_lean_indexes")]
+
+    operations = [
+        # A key of a partitioned table holds its partition key, so ids cannot be pointed at by a constraint.
+        migrations.AlterField(
+            model_name="observation",
+            name="event",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="observations",
+                to="core.event",
+            ),
+        ),
+        migrations.RunSQL(_FUNCTIONS, _NO_FUNCTIONS),
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunSQL(_PARTED, _FLAT)],
+            [
+                migrations.AlterField("event", "chain", models.CharField(db_collation="C", max_length=80)),
+                migrations.AlterField("event", "run_id", models.UUIDField(null=True)),
+            ],
+        ),
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunSQL(_HEADS_AS_BYTES, _HEADS_AS_TEXT)],
+            [
+                migrations.AlterField(
+                    "chainhead",
+                    "chain",
+                    models.CharField(db_collation="C", max_length=80, primary_key=True, serialize=False),
+                )
+            ],
+        ),
+    ]
