@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.db.models import Q
 
 from benchmarks.multiply import Spread, analyze, multiply, over_days
+from orchestrator_site.core.models import ChainHead
 from runs import cancellation
 from runs.models import Run
 from tests.runs import cast
@@ -69,14 +71,26 @@ def waiting(who: People) -> Run:
 def fill(model_url: str, *, runs: int, waiting_runs: int, days: float = DAYS) -> People:
     """So many ended runs over so many days, and so many that came today and wait."""
     who = people()
+    _make_months(days)
     for kind in kinds(model_url, who):
         multiply(kind.run.pk, runs * kind.percent // 100, Spread(over_days(days), [who.busy.pk]))
     plain = Run.objects.filter(~Q(status="waiting"), agent__slug="worker").earliest("pk")
     multiply(plain.pk, 100, Spread(over_days(days), [who.quiet.pk]))
     multiply(_carried(who, text("Seldom."), agent="rare").pk, 20, Spread(over_days(days), [who.busy.pk]))
     multiply(waiting(who).pk, waiting_runs, Spread(over_days(0.5), [who.busy.pk]))
+    ChainHead.objects.update(moved=False)  # a year's checkpoints are not what is measured
     analyze()
     return who
+
+
+def _make_months(days: float) -> None:
+    """Partitions as they would have been made at their time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT baton_make_event_partition(month::date)
+               FROM generate_series(date_trunc('month', now() - make_interval(days => %s)), now(), '1 month') month""",
+            [int(days) + 1],
+        )
 
 
 def _carried(who: People, *turns: dict, agent: str = "worker") -> Run:
