@@ -31,18 +31,19 @@ LONGEST_SECONDS = 900  # for one piece of work
 
 # Keeps what was written readable for the measuring of it; changes nothing of what is written.
 KEEP_WAL = {"wal_keep_size": "8GB"}
+COMMIT_TIMES = {"track_commit_timestamp": "on"}  # so that a row can be asked when it was committed
 STATEMENTS = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "off"}
 
 
 class Servers:
     """PostgreSQL and Redis in a data folder, and the model servers started beside them."""
 
-    def __init__(self, folder: Path, *, statements: bool = False) -> None:
+    def __init__(self, folder: Path, *, statements: bool = False, commit_times: bool = False) -> None:
         self.folder = folder
         self.logs = folder / "log"
         self._held = DataFolder(folder)
         self._held.take()
-        settings = KEEP_WAL | (STATEMENTS if statements else {})
+        settings = KEEP_WAL | (STATEMENTS if statements else {}) | (COMMIT_TIMES if commit_times else {})
         self.children = {"postgres": postgres(self._held, settings=settings), "redis": redis(self._held)}
         for child in self.children.values():
             child.start()
@@ -51,12 +52,12 @@ class Servers:
 
     @classmethod
     @contextmanager
-    def in_new_folder(cls, *, statements: bool = False) -> Iterator["Servers"]:
+    def in_new_folder(cls, *, statements: bool = False, commit_times: bool = False) -> Iterator["Servers"]:
         signal.signal(signal.SIGTERM, _end)  # asked to stop, a benchmark clears away what it started
         folder = made(Path(tempfile.gettempdir()) / f"baton-bench-{os.getpid()}")
         servers = None
         try:
-            servers = cls(folder, statements=statements)
+            servers = cls(folder, statements=statements, commit_times=commit_times)
             yield servers
         finally:
             if servers:
