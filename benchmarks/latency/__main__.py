@@ -67,7 +67,7 @@ def _measures(
     url = f"http://127.0.0.1:{web.argv[web.argv.index('--port') + 1]}"
     return {
         "alone": lambda: alone.measure(servers, model, runs=max(1, 5 // part)),
-        "publishing": lambda: publishing.measure(servers, times=150 // part, processes=WORKERS + 1),
+        "publishing": lambda: publishing.measure(servers, times=150 // part),
         "watching": lambda: watching.measure(url, viewers=50, number=200 // part),
         "accepting": lambda: accepting.measure(url, rate=20, seconds=30 // part),
         "waiting": lambda: waiting.measure(servers, workers, waiting=10_000 // part, decided=300 // part),

@@ -6,7 +6,7 @@ import psycopg
 from django.contrib.auth.models import User
 
 from agents import manifests
-from agents.models import Agent
+from agents.models import Agent, WorkerRoster
 from agents.roster import database_epoch
 from benchmarks.installation import AGENTS
 from benchmarks.latency.figures import Figure, spread
@@ -18,9 +18,10 @@ LONGEST_SECONDS = 10
 PAUSE_SECONDS = 0.2
 
 
-def measure(servers: Servers, *, times: int, processes: int) -> list[Figure]:
-    """`processes` say by their own word what they serve; the last of them counts."""
+def measure(servers: Servers, *, times: int) -> list[Figure]:
+    """Every process that serves a roster says so by its own row; the last of them counts."""
     waited = []
+    processes = WorkerRoster.objects.seen_within(15).count()
     with psycopg.connect(servers.database("baton"), autocommit=True) as reader:
         for number in range(times):
             _publish(number)
