@@ -1,7 +1,8 @@
 """The judge of the crash tests: an outside world that counts what really happened, in a process nobody kills.
 
 POST /effects {key, arguments}   makes an effect (once a key when they say `dedupe`), replies after `hold_seconds`,
-                                 the first time a key is seen after `hold_first_seconds`
+                                 the first time a key is seen after POST /release, where they say `hold_first`
+POST /release                    what is held so is answered; what comes later is held anew
 GET /effects/<key>               200 with the effect, 404 without
 GET /effects                     all effects, in order: [{key, arguments, requests}]
 """
@@ -15,18 +16,27 @@ from typing import Any
 
 _lock = threading.Lock()
 _effects: list[dict[str, Any]] = []
+_released = threading.Event()
+HOLD_LIMIT_SECONDS = 120
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
+        if self.path == "/release":
+            _release()
+            self._reply(200, {})
+            return
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         key = self.headers.get("Idempotency-Key") or body.get("key")
         arguments = body.get("arguments", body)
         is_known = any(effect["key"] == key for effect in _effects)
         effect = _make(key, arguments)
-        time.sleep(float(arguments.get("hold_seconds", 0 if is_known else arguments.get("hold_first_seconds", 0))))
+        released = _released
+        time.sleep(float(arguments.get("hold_seconds", 0)))
+        if arguments.get("hold_first") and not is_known:
+            released.wait(HOLD_LIMIT_SECONDS)
         self._reply(200, {"made": effect["key"]})
 
     def do_GET(self) -> None:
@@ -50,6 +60,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
+
+
+def _release() -> None:
+    global _released
+    held, _released = _released, threading.Event()
+    held.set()
 
 
 def _make(key: str, arguments: dict[str, Any]) -> dict[str, Any]:

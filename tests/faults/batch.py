@@ -40,10 +40,12 @@ class Cell:
 
 
 CELLS = [Cell(effect, executor, gated) for gated in (True, False) for executor in EXECUTORS for effect in Effect]
+# Where half of them say as much: each effect class by both executors, asked for by one of them.
+HALF = [cell for cell in CELLS if cell.gated == (cell.executor == "http")]
 Batch = Mapping[Cell, Run]
 
 
-def hire(*, tool_seconds: float = 30, **limits: Any) -> None:
+def hire(*, tool_seconds: float = 120, **limits: Any) -> None:
     """An agent that has a tool of every kind."""
     for cell in CELLS:
         risk, content = (Risk.HIGH if cell.gated else Risk.LOW), {"timeout_seconds": tool_seconds}

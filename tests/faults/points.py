@@ -33,5 +33,5 @@ def commits_an_intent(point: str, cell: Cell) -> bool:
 
 
 def slice_turns(point: str) -> str:
-    """A worker rings when its slice ends; within one, a result is recorded where the next model call is reserved."""
+    """A worker rings when its slice ends; within one it records what was sent as it reserves the next model call."""
     return "1" if point == "before_doorbell" else "20"

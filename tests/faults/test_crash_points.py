@@ -33,7 +33,7 @@ def test_every_point_is_in_the_table() -> None:
 def let_a_worker_die(stack: Stack, holds: Holds, ledger: Process, point: str, *people: User) -> Batch:
     """It carries a run of every kind, all of them stand at the point, and it is killed."""
     ann, bob = people
-    slow: dict[str, Any] = {"hold_first_seconds": 60} if point == "during" else {}
+    slow: dict[str, Any] = {"hold_first": True} if point == "during" else {}
     prepared = batch.prepare(ann, **slow)
     holds.put_up(point)
     worker = stack.start_worker(holds.env | {"BATON_SLICE_TURNS": slice_turns(point)})
@@ -90,9 +90,9 @@ def is_in_doubt(cell: Cell, run: Run) -> None:
 def test_another_real_worker_takes_over(stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User) -> None:
     """By its own reconciler, once the leases have run out: nobody saw the first one die."""
     batch.hire()
-    begun = batch.prepare(ann, hold_first_seconds=60)
+    begun = batch.prepare(ann, hold_first=True)
     first = stack.start_worker(holds.env)
-    begun = batch.begin(ann, bob, begun, hold_first_seconds=60)
+    begun = batch.begin(ann, bob, begun, hold_first=True)
     eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)
     os.kill(first.pid, signal.SIGKILL)
 

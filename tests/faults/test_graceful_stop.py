@@ -81,7 +81,7 @@ def test_when_the_grace_time_ends_the_rest_is_handed_back(
     batch.hire()
     worker = stack.start_worker({"BATON_GRACE_SECONDS": "1"})
     asking = cast.start(ann, cast.script(cast.text("Here I am.") | {"delay_seconds": 60}))
-    executing = batch.begin(ann, ann, {}, FREE, hold_first_seconds=60)
+    executing = batch.begin(ann, ann, {}, FREE, hold_first=True)
     eventually(lambda: all(batch.made(ledger, executing).values()) and model.count() > len(FREE), within_seconds=60)
 
     assert stop(worker) < 10

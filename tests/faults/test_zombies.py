@@ -5,21 +5,21 @@ import os
 import re
 import signal
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 from django.contrib.auth.models import User
-from django.db.models.functions import Now
 from django.test import Client
 
 from orchestrator_site.services.child import Child
-from runs import carrier, engine, leases, states
+from runs import carrier, engine, states
 from runs.errors import LostLease
 from runs.models import Dispatch, Run, ToolCall
 from runs.values import Lease
 from tests.faults import batch
-from tests.faults.batch import Batch, Cell, Holds
+from tests.faults.batch import HALF, Batch, Cell, Holds
 from tests.faults.points import FREE_CALLS, INTENDED, SENT, known_at
 from tests.model_fixtures import Process
 from tests.runs.cast import agent, call, claim, event_types, eventually, only_call, script, start, text, tool
@@ -54,10 +54,10 @@ def tasks(worker: Child, what: str) -> int:
 
 def become_zombie_at(point: str, worker: Child, holds: Holds, ledger: Process, ann: User, bob: User) -> Batch:
     """A run of every kind stands at the point, the worker is stopped, somebody else takes over, and it is woken."""
-    slow: dict[str, Any] = {"hold_first_seconds": 3 * batch.LEASE_SECONDS} if point == "during" else {}
-    prepared = batch.prepare(ann, **slow)
+    slow: dict[str, Any] = {"hold_first": True} if point == "during" else {}
+    prepared = batch.prepare(ann, HALF, **slow)
     holds.put_up(point)
-    begun = batch.begin(ann, bob, prepared, **slow)
+    begun = batch.begin(ann, bob, prepared, HALF, **slow)
     if point == "during":
         eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)
     else:
@@ -66,6 +66,7 @@ def become_zombie_at(point: str, worker: Child, holds: Holds, ledger: Process, a
     batch.take_over(begun)
     before = {cell: what_the_taker_wrote(run) for cell, run in begun.items()}
     holds.take_down(point)
+    ledger.post("/release", {})
     wake(worker)
     batch.refresh(begun)
     assert {cell: what_the_taker_wrote(run) for cell, run in begun.items()} == before, "a zombie's write is seen"
@@ -143,35 +144,29 @@ def test_late_evidence_is_shown_where_the_doubt_is_resolved(
     assert page.count("Its worker came back late") == len(doubtful)
 
 
-def peek_without_fence(lease: Lease) -> Dispatch:
-    joined = Dispatch.objects.filter(pk=lease.dispatch_id).select_related("run", "manifest__agent")
-    return joined.annotate(now=Now(), epoch=leases._EPOCH).get()  # type: ignore[no-redef]
-
-
-def hold_without_fence(lease: Lease) -> Dispatch:
-    Dispatch.objects.filter(pk=lease.dispatch_id).order_by().select_for_update().values_list("pk").first()
-    return peek_without_fence(lease)
+def with_the_fence_of_today(lease: Lease) -> Lease:
+    """What a worker without a fence comes to: whoever holds the row, its writes match."""
+    held = Dispatch.objects.get(pk=lease.dispatch_id)
+    return replace(lease, fence=held.fence, owner=held.lease_owner)
 
 
 @pytest.mark.parametrize(("fenced", "status"), [(True, states.DONE), (False, states.UNCERTAIN)])
 def test_control_without_the_fence_a_zombies_write_is_seen(
-    fenced: bool, status: str, ann: User, ledger: Process, monkeypatch: pytest.MonkeyPatch
+    fenced: bool, status: str, ann: User, ledger: Process
 ) -> None:
     """It comes back while the call is under way elsewhere, and takes the one who sent it for dead."""
     tool("act", "tests.effect", Effect.UNSAFE, Risk.LOW)
     Tool.objects.update(confirmation="never")
     agent("worker", "act")
-    run = start(ann, script(call(("act", {"hold_first_seconds": 2})), text("Done.")))
+    run = start(ann, script(call(("act", {"hold_first": True})), text("Done.")))
     first = claim(run)
     leave_to_others(run)
     second = elsewhere(lambda: carrier.carry(first.dispatch_id))
     eventually(lambda: only_call(run).status == states.EXECUTING if ToolCall.objects.exists() else False)
 
-    if not fenced:
-        monkeypatch.setattr(leases, "peek", peek_without_fence)
-        monkeypatch.setattr(leases, "hold", hold_without_fence)
-    with nullcontext() if not fenced else pytest.raises(LostLease):
-        engine.advance(first)
+    with pytest.raises(LostLease) if fenced else nullcontext():
+        engine.advance(first if fenced else with_the_fence_of_today(first))
 
-    second.result(timeout=30)
+    ledger.post("/release", {})
+    second.exception(timeout=30)
     assert only_call(run).status == status
