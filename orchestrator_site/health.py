@@ -16,7 +16,7 @@ from agents.models import WorkerRoster
 from orchestrator_site.core import checkpoints, restorations
 from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, Observation
-from runs import states
+from runs import state_versions, states
 from runs.models import Dispatch, ToolCall
 
 # A listener says every few seconds that it is there.
@@ -83,6 +83,7 @@ def queue() -> dict[str, object]:
         oldest_queued=Min("rung_at", filter=Q(status=states.QUEUED)),
         oldest_waiting=Min("created_at", filter=Q(status=states.WAITING)),
         leases_out=Count("pk", filter=Q(lease_until__lt=Now())),
+        newer=Count("pk", filter=Q(state_version__gt=state_versions.current())),
     )
 
 

@@ -14,17 +14,16 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Subquery
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from agents.models import RosterEpoch
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
-from runs import lifecycle, states
+from runs import lifecycle, state_versions, states
 from runs.errors import LostLease
 from runs.models import Dispatch
-from runs.models.dispatches import STATE_VERSION
 from runs.values import Lease
 
 logger = logging.getLogger(__name__)
@@ -32,6 +31,8 @@ logger = logging.getLogger(__name__)
 # A dispatch that was claimed this often without one recorded step kills its workers, or trips over our own mistake.
 QUARANTINE_AFTER = 5
 DATABASE_AGAIN_SECONDS = 0.5
+# Before the next claim of a dispatch that could not be brought to our version.
+UNREADABLE_SECONDS = 2
 # How long the supervisor waits for a row that somebody else has in hand.
 SUPERVISOR_WAITS = "200ms"
 
@@ -43,14 +44,19 @@ def this_worker() -> str:
 
 
 def claim(dispatch_id: UUID) -> Lease | None:
-    """Take the dispatch when it is ready and nobody holds it; None otherwise. Locks: dispatch, chain head."""
+    """Take the dispatch when it is ready, not newer than us, and held by nobody; None otherwise.
+
+    One that is older than us is brought up in the same transaction. Locks: dispatch, chain head.
+    """
     with events.recording() as log:
-        free = Dispatch.objects.forgotten().filter(pk=dispatch_id, state_version__lte=STATE_VERSION)
+        free = Dispatch.objects.forgotten().filter(pk=dispatch_id)
         free = free.select_for_update(skip_locked=True, of=("self",), no_key=True).order_by("pk").annotate(now=Now())
         dispatch = free.first()  # type: ignore[no-redef]
         if dispatch is None:
             return None
         lease = _take(log, dispatch)
+        if not lease.is_worn_out and not _is_brought_up(log, dispatch):
+            return None
         crashpoints.reach("before_claim_commit")
     crashpoints.reach("after_claim")
     return lease
@@ -71,10 +77,35 @@ def _take(log: Record, dispatch: Dispatch) -> Lease:
     if was == states.QUEUED:
         lifecycle.move_dispatch(log, dispatch, states.WORKING, actor=f"worker:{owner}", **changes)
     else:
+        changes["worked_seconds"] = dispatch.worked_seconds + _lost_seconds(dispatch)
         Dispatch.objects.filter(pk=dispatch.pk).update(**changes)
         log.run(dispatch.run_id, "dispatch_reclaimed", actor=f"worker:{owner}", dispatch=str(dispatch.pk))
     is_worn_out = changes["claims_without_progress"] > QUARANTINE_AFTER
     return Lease(dispatch.pk, dispatch.run_id, owner, changes["fence"], is_worn_out)
+
+
+def _lost_seconds(dispatch: Dispatch) -> float:
+    """Working time of who held it before us and never gave it back: as long as the lease was in force."""
+    assert dispatch.claimed_at is not None
+    assert dispatch.lease_until is not None
+    return max((min(dispatch.lease_until, dispatch.now) - dispatch.claimed_at).total_seconds(), 0)
+
+
+def _is_brought_up(log: Record, dispatch: Dispatch) -> bool:
+    """Whether it is of our version now. Where that fails it is tried again, until so many claims set it aside."""
+    if dispatch.state_version == state_versions.current():
+        return True
+    try:
+        with transaction.atomic():
+            state_versions.bring_up(log, dispatch)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("dispatch %s could not be brought to version %s", dispatch.pk, state_versions.current())
+        due = dispatch.now + timedelta(seconds=UNREADABLE_SECONDS)
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED, due_at=due, lease_owner="", lease_until=None)
+        return False
+    return True
 
 
 def lease_length() -> timedelta:

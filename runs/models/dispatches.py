@@ -10,22 +10,23 @@ from django.utils.functional import cached_property
 from agents.models import Manifest
 from agents.values import ManifestSpec
 from orchestrator_site.core.ids import new_id
-from runs import states
+from runs import state_versions, states
 from runs.models.runs import MONEY, Run
-
-# Grows when the shape of what a dispatch stores changes; a worker refuses rows newer than itself.
-STATE_VERSION = 1
 
 
 class DispatchQuerySet(models.QuerySet):
     def open(self) -> "DispatchQuerySet":
         return self.filter(status__in=states.DISPATCH.open)
 
+    def readable(self) -> "DispatchQuerySet":
+        """Of no newer version than this process knows; the others are for workers of a newer release."""
+        return self.filter(state_version__lte=state_versions.current())
+
     def forgotten(self) -> "DispatchQuerySet":
-        """Ready for a worker, and no worker holds it: never claimed, handed on, or its lease ran out."""
+        """Ready for a worker like this one, and held by none: never claimed, handed on, or its lease ran out."""
         unheld = models.Q(lease_until__isnull=True) | models.Q(lease_until__lt=Now())
         due = models.Q(due_at__isnull=True) | models.Q(due_at__lte=Now())
-        return self.filter(unheld, due, status__in=[states.QUEUED, states.WORKING])
+        return self.readable().filter(unheld, due, status__in=[states.QUEUED, states.WORKING])
 
     def of_agent(self, slug: str) -> "DispatchQuerySet":
         """Its manifests are looked up first: how many rows each has is in the statistics, and tells the planner
@@ -38,7 +39,7 @@ class DispatchQuerySet(models.QuerySet):
 
     def due(self) -> "DispatchQuerySet":
         """Waits for a moment that has come."""
-        return self.filter(status=states.WAITING, due_at__lte=Now())
+        return self.readable().filter(status=states.WAITING, due_at__lte=Now())
 
 
 class Dispatch(models.Model):
@@ -51,6 +52,7 @@ class Dispatch(models.Model):
     `history` are the earlier [request, answer] pairs of the conversation; `briefing` is what the first message says
     beside the task: references to what other agents made. `cost_cap_usd` is the manifest's, raised by top-ups.
     `worked_seconds` counts finished slices only: waiting for people costs no working time.
+    `state_version`: the shape of what it stores; a worker takes none that is newer than itself.
     `unheeded`: it has ended, and its run was not moved on since; whoever ended it may have gone away.
     `cancel_requested` is the run's, written here too so that whoever locks this row alone reads what is true.
     """
@@ -88,7 +90,7 @@ class Dispatch(models.Model):
     tries_from = models.PositiveIntegerField(default=0, db_default=0)
     unheeded = models.BooleanField(default=False, db_default=False)
     rung_at = models.DateTimeField(db_default=Now())
-    state_version = models.PositiveSmallIntegerField(default=STATE_VERSION)
+    state_version = models.PositiveSmallIntegerField(default=state_versions.FIRST)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

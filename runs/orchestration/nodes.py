@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agents.models import Agent
 from orchestrator_site.core.events import Record
-from runs import artifacts, doorbells, lifecycle, states
+from runs import artifacts, doorbells, lifecycle, state_versions, states
 from runs.models import Dispatch, Edge, Handoff, Run
 from runs.models.runs import RETRY_OF
 from runs.states import StopReason
@@ -43,6 +43,7 @@ def add(
         status=states.BLOCKED if blocked else states.QUEUED,
         cost_cap_usd=manifest.spec().limits.cost_usd,
         cancel_requested=run.cancel_requested_at is not None,
+        state_version=state_versions.current(),
     )
     Edge.objects.bulk_create([Edge(parent=parent, child=node) for parent in parents])
     log.run(
@@ -127,6 +128,9 @@ def unblock(log: Record, run: Run) -> None:
         parents = list(node.parents.select_related("manifest__agent").order_by("number"))
         if not all(is_complete(parent) for parent in parents):
             continue
+        if node.state_version > state_versions.current():
+            _leave_to_newer(parents)
+            continue
         results = [(parent, result(parent)) for parent in parents]
         if failed := [parent for parent, came in results if not came.ok]:
             message = f"Skipped: {failed[0].manifest.agent.slug} before it did not succeed."
@@ -136,6 +140,11 @@ def unblock(log: Record, run: Run) -> None:
         briefing = "\n\n".join(part for part in [node.briefing, references(ended)] if part)
         lifecycle.move_dispatch(log, node, states.QUEUED, briefing=briefing)
         doorbells.ring_after_commit(node.pk)
+
+
+def _leave_to_newer(parents: Sequence[Dispatch]) -> None:
+    """We cannot write what the node is to read: a reconciler of its own release moves the run on."""
+    Dispatch.objects.filter(pk__in=[parent.pk for parent in parents]).update(unheeded=True)
 
 
 def _is_continued_by(node: Dispatch, others: Iterable[Dispatch]) -> bool:

@@ -389,6 +389,16 @@ class TestZombies:
 
         assert leases.claim(first.dispatch_id) is None
 
+    def test_the_time_of_who_never_gave_it_back_counts(self, model, ann):
+        agent()
+        run = start(ann, script(text("Hello.")))
+        claim(run)
+        Dispatch.objects.update(claimed_at="2020-01-01T00:00Z", lease_until="2020-01-01T00:01Z")
+
+        claim(run)
+
+        assert run.dispatches.get().worked_seconds == 60
+
     def test_of_many_claims_at_once_one_holds(self, model, ann):
         agent()
         dispatch = start(ann, script(text("Hello."))).dispatches.get()
