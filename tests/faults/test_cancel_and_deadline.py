@@ -63,7 +63,6 @@ def effects_after_cancel(point: str, cell: Cell) -> set[int]:
     return {0, 1} if point == "before_claim_commit" else {0}  # who waits for the same row may come first
 
 
-@pytest.mark.skip(reason="its points are still those of an engine that committed replies and intents apart")
 @pytest.mark.parametrize("at", [POINTS, ["before_doorbell"]], ids=["every point", "before_doorbell"])
 def test_a_cancel_at(
     at: list[str], stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User, subtests: pytest.Subtests
@@ -98,7 +97,6 @@ def effects_after_the_time(point: str, cell: Cell) -> int:
     return int(known_at(point, cell) != NOT_YET or points.commits_an_intent(point, cell))
 
 
-@pytest.mark.skip(reason="its points are still those of an engine that committed replies and intents apart")
 def test_the_time_is_up_at_every_point(
     stack: Stack, holds: Holds, ledger: Process, ann: User, bob: User, subtests: pytest.Subtests
 ) -> None:
