@@ -9,8 +9,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from orchestrator_site.core import outages
-from runs import doorbells, engine, leases, orchestration, restored
-from runs.errors import LostLease
+from runs import doorbells, engine, leases, orchestration, restored, suspects
+from runs.errors import LostLease, Suspected
 from runs.values import Continue, Lease
 
 logger = logging.getLogger(__name__)
@@ -22,20 +22,25 @@ draining = threading.Event()
 TRIPPED_SECONDS = 2
 
 
-def carry(dispatch_id: UUID) -> bool:
-    """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim."""
+def carry(dispatch_id: UUID, *, alone: bool = False) -> bool:
+    """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim.
+
+    `alone`: this process carries nothing else, so that it may carry a suspect.
+    """
     if draining.is_set():
         doorbells.ring(dispatch_id)  # for another worker
         return False
     lease = None
     try:
-        if not restored.may_carry() or (lease := leases.claim(dispatch_id)) is None:
+        if not restored.may_carry() or (lease := leases.claim(dispatch_id, alone=alone)) is None:
             return False
         with leases.keeper.keeping(lease):
             _carry(lease)
         orchestration.advance(lease.run_id)
     except LostLease as error:
         logger.info("stopped: %s", error)
+    except Suspected:
+        return suspects.carry(dispatch_id, draining)
     except DatabaseError as error:
         # Whatever was not committed did not happen; the lease runs out and the reconciler calls the next worker.
         logger.warning("dispatch %s left to its lease: %s", dispatch_id, error)

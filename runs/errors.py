@@ -2,6 +2,7 @@
 
 RunError
 ├── LostLease            another worker holds the dispatch now: stop, and write nothing
+├── Suspected            it may have ended its workers: only a process of its own may claim it
 ├── BadRequest           an outside value is wrong; `faults` names each field and the way out
 └── NotPossible          the verb does not fit the state the row is in; the message says which and why
 """
@@ -15,6 +16,10 @@ class RunError(Exception):
 
 class LostLease(RunError):
     """The dispatch has another owner, or its fence has grown."""
+
+
+class Suspected(RunError):
+    """The dispatch went down with worker after worker."""
 
 
 class BadRequest(RunError):

@@ -22,7 +22,7 @@ from agents.models import RosterEpoch
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
 from runs import lifecycle, state_versions, states
-from runs.errors import LostLease
+from runs.errors import LostLease, Suspected
 from runs.models import Dispatch
 from runs.values import Lease
 
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # A dispatch that was claimed this often without one recorded step kills its workers, or trips over our own mistake.
 QUARANTINE_AFTER = 5
+# One that went down with so many workers, and not one step recorded, is claimed by a process of its own alone.
+SUSPECT_AFTER = 2
 DATABASE_AGAIN_SECONDS = 0.5
 # Before the next claim of a dispatch that could not be brought to our version.
 UNREADABLE_SECONDS = 2
@@ -43,10 +45,11 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
-def claim(dispatch_id: UUID) -> Lease | None:
+def claim(dispatch_id: UUID, *, alone: bool = False) -> Lease | None:
     """Take the dispatch when it is ready, not newer than us, and held by nobody; None otherwise.
 
-    One that is older than us is brought up in the same transaction. Locks: dispatch, chain head.
+    One that is older than us is brought up in the same transaction. Locks: dispatch, chain head. Raises Suspected,
+    unless this process carries it `alone`.
     """
     with events.recording() as log:
         free = Dispatch.objects.forgotten().filter(pk=dispatch_id)
@@ -54,12 +57,19 @@ def claim(dispatch_id: UUID) -> Lease | None:
         dispatch = free.first()  # type: ignore[no-redef]
         if dispatch is None:
             return None
+        if not alone and _is_suspect(dispatch):
+            raise Suspected(f"dispatch {dispatch_id} went down with {dispatch.claims_without_progress} workers")
         lease = _take(log, dispatch)
         if not lease.is_worn_out and not _is_brought_up(log, dispatch):
             return None
         crashpoints.reach("before_claim_commit")
     crashpoints.reach("after_claim")
     return lease
+
+
+def _is_suspect(dispatch: Dispatch) -> bool:
+    """Whoever held it last never gave it back, nor did the one before. Worn out, it is only ended, by anybody."""
+    return dispatch.status == states.WORKING and SUSPECT_AFTER <= dispatch.claims_without_progress < QUARANTINE_AFTER
 
 
 def _take(log: Record, dispatch: Dispatch) -> Lease:

@@ -50,7 +50,9 @@ def _hand_back(lease: Lease) -> None:
                 rung_at=Now() - leases.lease_length(),
             )
         else:
-            lifecycle.move_dispatch(log, dispatch, states.QUEUED, **leases.given_back(dispatch))
+            claims = max(dispatch.claims_without_progress - 1, 0)  # this one ended no worker
+            changes = leases.given_back(dispatch) | {"claims_without_progress": claims}
+            lifecycle.move_dispatch(log, dispatch, states.QUEUED, **changes)
         log.run(dispatch.run_id, "worker_stopped", dispatch=str(dispatch.pk), worker=lease.owner)
     if not is_executing:
         doorbells.ring(lease.dispatch_id)

@@ -25,6 +25,7 @@ class Child:
     stage: stopping goes from low to high, one stage after the other.
     keep_open: file descriptors the child inherits, such as the lock of the data folder.
     user: uid to run as; None = our own. folder: where it runs.
+    is_never_given_up: it is started again however often it dies, since that may be the fault of what it was given.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Child:
     keep_open: tuple[int, ...] = ()
     user: int | None = None
     folder: Path = Path("/")
+    is_never_given_up: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property

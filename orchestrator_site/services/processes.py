@@ -42,6 +42,7 @@ def worker(name: str, *, env: Mapping[str, str], logs: Path) -> Child:
         ready=lambda child: ready_file.exists() and ready_file.read_text() == str(child.pid),
         stop_seconds=settings.BATON_GRACE_SECONDS + LEAVING_SECONDS,
         folder=REPOSITORY,
+        is_never_given_up=True,
     )
 
 

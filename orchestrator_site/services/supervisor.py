@@ -13,7 +13,7 @@ from .errors import KeepsDying, StopRequested
 
 DEATHS_ALLOWED = 5
 WITHIN_SECONDS = 60.0
-# Wait before the n-th restart within that time: the first is immediate.
+# Wait before the n-th restart within that time, the last for all that follow: the first is immediate.
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0)
 LOOK_EVERY_SECONDS = 0.05
 EXIT_HOOK_TRIES = 10
@@ -121,11 +121,11 @@ class Supervisor:
             deaths.popleft()
         self.say(f"{child.name}, pid {child.pid}, ended with {_reason(child.exit_code)}")
         self._untold += [_Death(child.name, child.pid, hook) for hook in self.on_exit]
-        if len(deaths) >= DEATHS_ALLOWED:
+        if len(deaths) >= DEATHS_ALLOWED and not child.is_never_given_up:
             raise KeepsDying(
                 f"{child.name} died {len(deaths)} times within {WITHIN_SECONDS:g} s: giving up. {child.last_words()}"
             )
-        self._due[child.name] = now + BACKOFF_SECONDS[len(deaths) - 1]
+        self._due[child.name] = now + BACKOFF_SECONDS[min(len(deaths), len(BACKOFF_SECONDS)) - 1]
 
     def _tell_hooks(self, now: float) -> None:
         waiting, self._untold = self._untold, []

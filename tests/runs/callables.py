@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import signal
 import threading
 import time
 import urllib.error
@@ -53,6 +54,12 @@ def meet(**arguments: Any) -> Any:
 @callables.register("tests.hang")
 def hang(**arguments: Any) -> Any:
     time.sleep(3600)
+
+
+@callables.register("tests.poison", trusted=True)
+def poison(**arguments: Any) -> Any:
+    """Trusted and `pure`, it runs inside the process that carries the dispatch, and ends it."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @callables.register("tests.big")

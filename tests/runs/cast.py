@@ -165,7 +165,7 @@ def request_of(run: Run) -> ApprovalRequest:
 
 def claim(run: Run) -> Lease:
     """The lease of a run's one dispatch."""
-    lease = leases.claim(run.dispatches.get().pk)
+    lease = leases.claim(run.dispatches.get().pk, alone=True)
     assert lease is not None
     return lease
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator_site.services.child import Child
 from orchestrator_site.services.errors import ChildFailed, KeepsDying
-from orchestrator_site.services.supervisor import Supervisor
+from orchestrator_site.services.supervisor import DEATHS_ALLOWED, Supervisor
 
 
 class Cast:
@@ -58,6 +58,13 @@ def test_a_child_that_keeps_dying_is_given_up(cast: Cast, monkeypatch: pytest.Mo
         cast.watch(lambda: False)
 
     assert "no such module" in str(given_up.value)
+
+
+def test_a_worker_that_keeps_dying_of_its_work_is_started_again(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator_site.services.supervisor.BACKOFF_SECONDS", (0.0, 0.01))
+    cast.supervisor.spawn(cast.child("worker", "raise SystemExit(3)", is_never_given_up=True))
+
+    cast.watch(lambda: len([line for line in cast.said if "started again" in line]) > DEATHS_ALLOWED)
 
 
 def test_a_child_that_dies_at_the_start_is_an_error_with_its_last_words(cast: Cast) -> None:
