@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Prefetch, Sum, prefetch_related_objects
+from django.db import transaction
+from django.db.models import Count, Prefetch, Sum, prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -94,8 +95,7 @@ class Runs(Listing):
         Send an `Idempotency-Key`, and a request that is sent twice starts one run.
         """
         body = self.posted(StartBody)
-        run = _obey(lambda: intake.start(permissions.person(request), source="api", **body))
-        return _created(request, run)
+        return _created(request, lambda: intake.start(permissions.person(request), source="api", **body))
 
 
 class OneRun(Endpoint):
@@ -168,7 +168,7 @@ class Retry(Endpoint):
         """The same request once more, as a new run of yours; refused where the first had effects to repeat."""
         run = _visible(request, run_id)
         self.posted(Nothing)
-        return _created(request, _obey(lambda: intake.retry(run, permissions.person(request), source="api")))
+        return _created(request, lambda: intake.retry(run, permissions.person(request), source="api"))
 
 
 class Audit(Endpoint):
@@ -369,24 +369,42 @@ def _read_dispatches(run: Run, *joined: Prefetch) -> None:
     prefetch_related_objects([run], Prefetch("dispatches", dispatches.prefetch_related("edges_in", *joined)))
 
 
-def _detail(run: Run) -> Any:
-    """Expects a run that was just read."""
-    _read_dispatches(
-        run,
-        Prefetch("steps", Step.objects.only("dispatch_id")),
-        Prefetch("calls", ToolCall.objects.only("dispatch_id", "status")),
-    )
-    _with_cost([run])
-    asked = list(ApprovalRequest.objects.open().filter(run_id=run.pk).order_by("created_at"))
+def _detail(run: Run, *, is_new: bool = False) -> Any:
+    """Expects a run that was just read. Of a new one no worker knows yet: beside its nodes it has nothing."""
+    _read_dispatches(run)
+    parts: list[Any] = list(run.dispatches.all())
+    _with_counts(parts, is_new=is_new)
+    asked = [] if is_new else list(ApprovalRequest.objects.open().filter(run_id=run.pk).order_by("created_at"))
     shown: Any = run
+    shown.cost_usd = sum((part.cost_usd for part in parts), Decimal(0))
+    shown.tokens = sum(part.tokens for part in parts)
     shown.question = next((request for request in asked if request.kind == QUESTION_KIND), None)
     shown.open_requests = [request.pk for request in asked]
     return RunDetailSerializer(shown).data
 
 
-def _created(request: Request, run: Run) -> Response:
+def _with_counts(parts: Sequence[Any], *, is_new: bool) -> None:
+    """Sets `step_count` and `calls_by_status`, counted by the database: a run may have thousands."""
+    steps: dict[UUID, int] = {}
+    calls: dict[UUID, dict[str, int]] = {}
+    if not is_new:
+        of_them = {"dispatch__in": parts}
+        counted = Step.objects.filter(**of_them).order_by().values("dispatch_id")
+        steps = {row["dispatch_id"]: row["n"] for row in counted.annotate(n=Count("pk"))}
+        grouped = ToolCall.objects.filter(**of_them).order_by().values("dispatch_id", "status")
+        for row in grouped.annotate(n=Count("pk")):
+            calls.setdefault(row["dispatch_id"], {})[row["status"]] = row["n"]
+    for part in parts:
+        part.step_count, part.calls_by_status = steps.get(part.pk, 0), calls.get(part.pk, {})
+
+
+def _created(request: Request, verb: Callable[[], Run]) -> Response:
+    """Start a run and tell of it in one transaction: what is told is the run as it was accepted."""
+    with transaction.atomic():
+        run = _obey(verb)
+        told = _detail(_visible(request, run.pk), is_new=True)
     location = request.build_absolute_uri(reverse("api:run", args=[run.pk]))
-    return Response(_detail(_visible(request, run.pk)), status=201, headers={"Location": location})
+    return Response(told, status=201, headers={"Location": location})
 
 
 # -- what is done ------------------------------------------------------------------------------------------------

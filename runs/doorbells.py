@@ -21,6 +21,11 @@ CARRY = "runs.tasks.carry"
 def ring_after_commit(dispatch_id: UUID) -> None:
     """Note the call in the caller's transaction, and ring once it is committed."""
     Dispatch.objects.filter(pk=dispatch_id).update(rung_at=Now())
+    ring_new_after_commit(dispatch_id)
+
+
+def ring_new_after_commit(dispatch_id: UUID) -> None:
+    """For a row that this transaction inserts: `rung_at` is that moment already."""
     transaction.on_commit(partial(ring, dispatch_id), robust=True)
 
 

@@ -53,7 +53,7 @@ def start(
             conversation=follows or Conversation.objects.create(owner=owner),
             metadata=metadata or {},
         )
-        run.refresh_from_db(fields=["created_at"])
+        log.begins(run.pk, run.created_at)
         if budget_usd is not None:
             budgets.open_account(run, budget_usd)
         log.run(
@@ -65,7 +65,7 @@ def start(
             agent=agent,
             budget_usd=None if budget_usd is None else str(budget_usd),
         )
-        orchestration.advance_locked(log, run)
+        orchestration.begin(log, run)
     return run
 
 

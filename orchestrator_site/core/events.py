@@ -49,6 +49,12 @@ class Record:
 
     drafts: dict[str, list[Draft]] = field(default_factory=lambda: defaultdict(list))
     at: dt.datetime | None = None
+    beginning: set[str] = field(default_factory=set)
+
+    def begins(self, run_id: UUID, at: dt.datetime) -> None:
+        """This transaction inserts the run, at the database's time `at`: nobody else can write to its chain."""
+        self.beginning.add(run_chain(run_id))
+        self.at = at
 
     def run(self, run_id: UUID, type: str, *, actor: str = SYSTEM, **data: Any) -> None:
         """`data` must be canonical JSON material; raises NotCanonical at once, before anything is locked."""
@@ -66,7 +72,7 @@ def recording() -> Iterator[Record]:
         record = Record()
         yield record
         for chain in sorted(record.drafts):
-            _append(chain, record.drafts[chain], record.at)
+            _append(chain, record.drafts[chain], record.at, begins=chain in record.beginning)
 
 
 def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt.datetime, data: str) -> str:
@@ -75,9 +81,9 @@ def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt
     return canonical.digest(canonical.dumps([previous, chain, seq, type, actor, moment, data]))
 
 
-def _append(chain: str, drafts: list[Draft], at: dt.datetime | None) -> None:
+def _append(chain: str, drafts: list[Draft], at: dt.datetime | None, *, begins: bool) -> None:
     """Link the drafts to the chain's end, and move its head, in one statement where this process wrote there last."""
-    links = _linked(chain, _heads.get(chain), drafts, at) if at else None
+    links = _linked(chain, _NO_HEAD if begins else _heads.get(chain), drafts, at) if at else None
     if links is None or not _write(chain, links):
         head, now = _locked_head(chain)
         links = _linked(chain, head, drafts, now)
@@ -101,6 +107,9 @@ class Links:
     rows: list[tuple[Any, ...]]
 
 
+_NO_HEAD = Head(0, "")
+
+
 def _linked(chain: str, before: Head | None, drafts: list[Draft], at: dt.datetime) -> Links | None:
     if before is None:
         return None
@@ -119,10 +128,13 @@ def _write(chain: str, links: Links) -> bool:
     with connection.cursor() as cursor:
         values = ", ".join([_ROW] * len(links.rows))
         flat = [value for row in links.rows for value in row]
-        cursor.execute(
-            _APPEND.format(rows=values),
-            [links.head.seq, links.head.hash, chain, links.before.seq, links.before.hash, *flat],
-        )
+        if links.before is _NO_HEAD:
+            cursor.execute(_APPEND_FIRST.format(rows=values), [chain, links.head.seq, links.head.hash, *flat])
+        else:
+            cursor.execute(
+                _APPEND.format(rows=values),
+                [links.head.seq, links.head.hash, chain, links.before.seq, links.before.hash, *flat],
+            )
         written = cursor.fetchall()
     if not written:
         return False
@@ -135,6 +147,12 @@ _ROW = "(%s::text, %s::bigint, %s::uuid, %s::text, %s::text, %s::timestamptz, %s
 _APPEND = """
 WITH head AS (UPDATE core_chainhead SET seq = %s, hash = %s, moved = true
               WHERE chain = %s AND seq = %s AND hash = %s RETURNING 1)
+INSERT INTO core_event (chain, seq, run_id, type, actor, at, data, previous_hash, hash)
+SELECT link.* FROM head, (VALUES {rows}) AS link RETURNING id
+"""
+_APPEND_FIRST = """
+WITH head AS (INSERT INTO core_chainhead (chain, seq, hash, moved) VALUES (%s, %s, %s, true)
+              ON CONFLICT DO NOTHING RETURNING 1)
 INSERT INTO core_event (chain, seq, run_id, type, actor, at, data, previous_hash, hash)
 SELECT link.* FROM head, (VALUES {rows}) AS link RETURNING id
 """

@@ -28,7 +28,7 @@ def advance_locked(log: Record, run: Run) -> Outcome:
     if run.is_final:
         return Ended(StopReason(run.stop_reason))
     if not run.dispatches.exists():
-        return _begin(log, run)
+        return begin(log, run)
     handoffs.continue_accepted(log, run)
     if run.cancel_requested_at is None:
         routes.expand(log, run)
@@ -43,14 +43,15 @@ def _heed(run: Run) -> None:
     Dispatch.objects.unheeded().filter(run=run).update(unheeded=False)
 
 
-def _begin(log: Record, run: Run) -> Outcome:
+def begin(log: Record, run: Run) -> Outcome:
+    """Set the first node of a run going that has none, for whoever holds its row."""
     agent = routes.first_agent(run)
     lifecycle.move_run(log, run, states.WORKING)
     if agent is None:
         message = "No router is at work, and the request names no agent."
         lifecycle.move_run(log, run, states.FAILED, stop_reason=StopReason.NEEDS_HUMAN, output=message)
         return Ended(StopReason.NEEDS_HUMAN)
-    nodes.add(log, run, agent, run.input, origin="run")
+    nodes.add(log, run, agent, run.input, origin="run", number=1)
     return Continue()
 
 

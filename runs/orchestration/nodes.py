@@ -25,11 +25,15 @@ def add(
     parents: Sequence[Dispatch] = (),
     depth: int = 0,
     briefing: str = "",
+    number: int | None = None,
 ) -> Dispatch:
-    """A node that pins the agent's published manifest; blocked when it has parents, else queued and rung for."""
+    """A node that pins the agent's published manifest; blocked when it has parents, else queued and rung for.
+
+    `number`: its place among the run's nodes, where the caller knows it.
+    """
     manifest = agent.published
     assert manifest is not None
-    number = run.dispatches.count() + 1
+    number = number or run.dispatches.count() + 1
     blocked = bool(parents)  # `unblock` starts it, with references, or skips it when a parent failed
     node = Dispatch.objects.create(
         run=run,
@@ -45,7 +49,8 @@ def add(
         cancel_requested=run.cancel_requested_at is not None,
         state_version=state_versions.current(),
     )
-    Edge.objects.bulk_create([Edge(parent=parent, child=node) for parent in parents])
+    if parents:
+        Edge.objects.bulk_create([Edge(parent=parent, child=node) for parent in parents])
     log.run(
         run.pk,
         f"dispatch_{node.status}",
@@ -59,7 +64,7 @@ def add(
     if not agent.active:
         lifecycle.end_dispatch(log, node, StopReason.REFUSED, f"{agent.slug} was retired before it could start.")
     elif not blocked:
-        doorbells.ring_after_commit(node.pk)
+        doorbells.ring_new_after_commit(node.pk)
     return node
 
 

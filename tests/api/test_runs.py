@@ -308,7 +308,19 @@ def _more(scene: Scene) -> None:
         manifests.draft("order-desk", agents_cast.spec(), by=scene.shop)
 
 
-@pytest.mark.parametrize(("path", "count"), [("/runs/{}/", 11), ("/runs/{}/trace/", 10), ("/runs/{}/events/", 5)])
+def test_accepting_a_run_costs_this_much(shop: Caller, scene: Scene):
+    """Who may, which agent, five rows written, and what is answered: each statement is a part of what an app waits."""
+    body = {"input": "Where is A-1?", "agent": "order-desk"}
+    shop.post("/runs/", body)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert shop.post("/runs/", body).status_code == 201
+
+    asked = [query["sql"].split()[0] for query in captured if "SAVEPOINT" not in query["sql"]]
+    assert (asked.count("SELECT"), asked.count("INSERT"), asked.count("UPDATE"), asked.count("WITH")) == (9, 3, 1, 1)
+
+
+@pytest.mark.parametrize(("path", "count"), [("/runs/{}/", 10), ("/runs/{}/trace/", 10), ("/runs/{}/events/", 5)])
 def test_a_run_costs_the_same_however_much_is_in_it(path: str, count: int, operator: Caller, scene: Scene):
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
