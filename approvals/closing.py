@@ -31,7 +31,7 @@ def close(
     decision = Decision(request=request, verdict=verdict, via=via, by=by, by_name=name_of(by, via), at=at, **posted)
     decision.digest = decision.digest or request.digest
     decision.save(force_insert=True)
-    changes = {"edited_frozen": edited[0], "edited_digest": edited[1]} if edited else {}
+    changes: dict[str, Any] = {"edited_frozen": edited[0], "edited_digest": edited[1]} if edited else {}
     states.REQUEST.move(request, verdict, decided_at=at, **changes)
     log.run(request.run_id, event, actor=actor_of(by, via), **_facts(request, decision), **(told or {}))
     transaction.on_commit(partial(decision_made.send_robust, sender=ApprovalRequest, request_id=request.pk))

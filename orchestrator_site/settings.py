@@ -112,6 +112,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.postgres("DATABASE_URL", f"postgresql://postgres@/baton?host={socket_folder(DATA_DIR)}")
 }
 DATABASES["default"]["CONN_MAX_AGE"] = 0
+# Statements travel with their values beside them, and are prepared on a connection that saw them five times.
+DATABASES["default"]["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 5}
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # A command works alone, and one without a server to talk to should say so at once.
 _is_command = Path(sys.argv[0]).name == "manage.py"

@@ -4,8 +4,10 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F
 
+from orchestrator_site.core.events import Record
 from runs.models import Account, Dispatch
 
 
@@ -35,16 +37,23 @@ def reserve(dispatch: Dispatch, amount_usd: Decimal, *, capped_run: bool) -> Sco
 
 
 def _reserve_in_run(dispatch: Dispatch, amount_usd: Decimal) -> bool:
-    accounts = Account.objects.filter(run_id=dispatch.run_id)
-    fits = accounts.filter(cap_usd__gte=F("spent_usd") + F("reserved_usd") + amount_usd)
-    return bool(fits.update(reserved_usd=F("reserved_usd") + amount_usd))
+    with connection.cursor() as cursor:
+        cursor.execute(_RESERVE, [amount_usd, dispatch.run_id, amount_usd])
+        return bool(cursor.rowcount)
 
 
-def settle(dispatch: Dispatch, reserved_usd: Decimal, spent_usd: Decimal) -> None:
+_RESERVE = """
+UPDATE runs_account SET reserved_usd = reserved_usd + %s
+WHERE run_id = %s AND cap_usd >= spent_usd + reserved_usd + %s
+"""
+
+
+def settle(log: Record, dispatch: Dispatch, reserved_usd: Decimal, spent_usd: Decimal) -> None:
     """Turn a reservation into what was spent; the dispatch's own cost is written by its holder."""
-    Account.objects.filter(run_id=dispatch.run_id).update(
-        reserved_usd=F("reserved_usd") - reserved_usd, spent_usd=F("spent_usd") + spent_usd
-    )
+    log.writes.add(_SETTLE, [reserved_usd, spent_usd, dispatch.run_id])
+
+
+_SETTLE = "UPDATE runs_account SET reserved_usd = reserved_usd - %s, spent_usd = spent_usd + %s WHERE run_id = %s"
 
 
 def top_up(dispatch: Dispatch, scope: Scope, amount_usd: Decimal) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from orchestrator_site.core.events import SYSTEM, Record
@@ -18,14 +18,14 @@ def move_run(log: Record, run: Run, to: str, *, actor: str = SYSTEM, **changes: 
     """The caller holds the run's row."""
     if to in states.RUN.final:
         changes["finished_at"] = Now()
-    states.RUN.move(run, to, **changes)
+    states.RUN.move(run, to, by=log.writes, **changes)
     told = {name: changes[name] for name in ("stop_reason", "waiting_on") if changes.get(name)}
     log.run(run.pk, f"run_{to}", actor=actor, **told)
 
 
 def move_dispatch(log: Record, dispatch: Dispatch, to: str, *, actor: str = SYSTEM, **changes: Any) -> None:
     """The caller holds the dispatch's row, and if it is a worker, its fence."""
-    states.DISPATCH.move(dispatch, to, **changes)
+    states.DISPATCH.move(dispatch, to, by=log.writes, **changes)
     told = {name: changes[name] for name in ("stop_reason", "message", "waiting_on") if changes.get(name)}
     log.run(dispatch.run_id, f"dispatch_{to}", actor=actor, dispatch=str(dispatch.pk), **told)
 
@@ -53,7 +53,7 @@ def end_dispatch(
 
 
 def move_step(log: Record, dispatch: Dispatch, step: Step, to: str, **changes: Any) -> None:
-    states.STEP.move(step, to, **{"ended_at": Now()} | changes)
+    states.STEP.move(step, to, by=log.writes, **{"ended_at": Now()} | changes)
     told = {name: str(changes[name]) for name in ("stop_reason", "failure", "error", "cost_usd") if changes.get(name)}
     log.run(dispatch.run_id, f"step_{to}", dispatch=str(dispatch.pk), step=step.number, model=step.model, **told)
 
@@ -62,7 +62,7 @@ def move_call(log: Record, run_id: Any, call: ToolCall, to: str, *, actor: str =
     """The caller holds the row of the call's dispatch."""
     if to in states.TOOL_CALL.final:
         changes["ended_at"] = Now()
-    states.TOOL_CALL.move(call, to, **changes)
+    states.TOOL_CALL.move(call, to, by=log.writes, **changes)
     told = {"error_kind": changes["error_kind"]} if changes.get("error_kind") else {}
     log.run(
         run_id,
@@ -113,6 +113,17 @@ class AttemptEnd:
     said: str = ""
     nothing_sent: bool = False
 
+    def writes(self) -> list[tuple[type[Model], dict[str, Any], dict[str, Any]]]:
+        """What it changes: of which model, where, and to what."""
+        attempt = {"call": self.call, "number": self.attempt.number, "status": states.SENT}
+        ended = {"status": self.ended, "result": self.said, "error_kind": self.error_kind, "ended_at": Now()}
+        call = {"pk": self.call.pk, "status": states.EXECUTING}
+        moved = {"status": self.to, "result": self.result, "error_kind": self.error_kind}
+        return [
+            (Attempt, attempt, ended | {"nothing_sent": self.nothing_sent}),
+            (ToolCall, call, moved | ({"ended_at": Now()} if self.to in states.TOOL_CALL.final else {})),
+        ]
+
     def tell(self) -> None:
         """The rows in memory become what `end_attempts` makes of those in the database."""
         self.attempt.status, self.call.status = self.ended, self.to
@@ -120,24 +131,16 @@ class AttemptEnd:
 
 
 def end_attempts(log: Record, dispatch: Dispatch, ends: Sequence[AttemptEnd]) -> None:
-    """Attempts end and their calls move on, in one statement, and one event for each. The caller holds the dispatch.
+    """Attempts end and their calls move on, with one event for each. The caller holds the dispatch.
 
     Raises StaleRow when one of them is not under way any more.
     """
-    if not ends:
-        return
-    rows = [
-        (e.call.pk, e.attempt.number, e.ended, e.said, e.nothing_sent, e.to, e.result, e.error_kind, _is_end(e))
-        for e in ends
-    ]
-    with connection.cursor() as cursor:
-        values = ", ".join([_END_ROW] * len(rows))
-        cursor.execute(_END_ATTEMPTS.format(rows=values), [value for row in rows for value in row])
-        if cursor.rowcount != len(rows):
-            raise StaleRow(f"of {len(rows)} attempts of dispatch {dispatch.pk} only {cursor.rowcount} are under way")
     for end in ends:
         states.ATTEMPT.check_path(states.SENT, end.ended)
         states.TOOL_CALL.check_path(states.EXECUTING, end.to)
+        stale = StaleRow(f"attempt {end.attempt.number} of call {end.call.pk} is not under way any more")
+        for model, where, changes in end.writes():
+            log.writes.update(model, where, changes, otherwise=stale)
         end.tell()
         told = {"error_kind": end.error_kind} if end.error_kind else {}
         log.run(
@@ -150,24 +153,6 @@ def end_attempts(log: Record, dispatch: Dispatch, ends: Sequence[AttemptEnd]) ->
             attempt_status=end.ended,
             **told,
         )
-
-
-def _is_end(end: AttemptEnd) -> bool:
-    return end.to in states.TOOL_CALL.final
-
-
-_END_ROW = "(%s::uuid, %s::int, %s::text, %s::text, %s::bool, %s::text, %s::text, %s::text, %s::bool)"
-_END_ATTEMPTS = """
-WITH e (call, number, ended, said, nothing_sent, goes_to, result, error_kind, is_final) AS (VALUES {rows}),
-     attempt AS (UPDATE runs_attempt a
-                 SET status = e.ended, result = e.said, nothing_sent = e.nothing_sent, error_kind = e.error_kind,
-                     ended_at = now()
-                 FROM e WHERE a.call_id = e.call AND a.number = e.number AND a.status = 'sent' RETURNING a.call_id)
-UPDATE runs_toolcall c
-SET status = e.goes_to, result = e.result, error_kind = e.error_kind,
-    ended_at = CASE WHEN e.is_final THEN now() ELSE c.ended_at END
-FROM e, attempt WHERE c.id = e.call AND attempt.call_id = e.call AND c.status = 'executing'
-"""
 
 
 def move_handoff(log: Record, run_id: Any, handoff: Handoff, to: str, *, actor: str = SYSTEM, **changes: Any) -> None:

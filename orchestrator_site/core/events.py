@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from orchestrator_site.core import canonical, doorbell, observers
 from orchestrator_site.core.models import Event
+from orchestrator_site.core.statements import Writes
 
 PLATFORM = "platform"
 SYSTEM = "system"
@@ -45,10 +46,12 @@ class Record:
     """What one transaction has to say; written at its end.
 
     `at` is the database's time, where the transaction has read it already; it becomes the time of its events.
+    `writes` are the changes of rows that go with the events.
     """
 
     drafts: dict[str, list[Draft]] = field(default_factory=lambda: defaultdict(list))
     at: dt.datetime | None = None
+    writes: Writes = field(default_factory=Writes)
     beginning: set[str] = field(default_factory=set)
 
     def begins(self, run_id: UUID, at: dt.datetime) -> None:
@@ -66,13 +69,17 @@ class Record:
 
 
 @contextmanager
-def recording() -> Iterator[Record]:
-    """A transaction whose events are appended, chain by chain, as its last act."""
+def recording(*, together: bool = False) -> Iterator[Record]:
+    """A transaction whose events are appended, chain by chain, as its last act.
+
+    `together`: what it gives to `writes` is sent then too, and in one statement with the events.
+    """
     with transaction.atomic():
-        record = Record()
+        record = Record(writes=Writes(together=together))
         yield record
         for chain in sorted(record.drafts):
-            _append(chain, record.drafts[chain], record.at, begins=chain in record.beginning)
+            _append(chain, record)
+        record.writes.send()
 
 
 def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt.datetime, data: str) -> str:
@@ -81,13 +88,16 @@ def link_hash(previous: str, chain: str, seq: int, type: str, actor: str, at: dt
     return canonical.digest(canonical.dumps([previous, chain, seq, type, actor, moment, data]))
 
 
-def _append(chain: str, drafts: list[Draft], at: dt.datetime | None, *, begins: bool) -> None:
+def _append(chain: str, record: Record) -> None:
     """Link the drafts to the chain's end, and move its head, in one statement where this process wrote there last."""
-    links = _linked(chain, _NO_HEAD if begins else _heads.get(chain), drafts, at) if at else None
-    if links is None or not _write(chain, links):
+    drafts = record.drafts[chain]
+    known = _NO_HEAD if chain in record.beginning else _heads.get(chain)
+    links = _linked(chain, known, drafts, record.at) if record.at else None
+    if links is None or not _write(chain, links, record.writes):
+        record.writes.send()
         head, now = _locked_head(chain)
         links = _linked(chain, head, drafts, now)
-        if links is None or not _write(chain, links):
+        if links is None or not _write(chain, links, Writes()):
             raise BrokenChain(f"the head of {chain} moved while it was locked")
     transaction.on_commit(partial(_appended, chain, links.head), robust=True)
 
@@ -123,40 +133,34 @@ def _linked(chain: str, before: Head | None, drafts: list[Draft], at: dt.datetim
     return Links(before, Head(seq, previous), rows)
 
 
-def _write(chain: str, links: Links) -> bool:
-    """False when the head is not where the links begin; then nothing was written."""
-    with connection.cursor() as cursor:
-        values = ", ".join([_ROW] * len(links.rows))
-        flat = [value for row in links.rows for value in row]
-        if links.before is _NO_HEAD:
-            cursor.execute(_APPEND_FIRST.format(rows=values), [chain, links.head.seq, links.head.hash, *flat])
+def _write(chain: str, links: Links, beside: Writes) -> bool:
+    """With all that waits `beside`. False when the head is not where the links begin; then no link was written.
+
+    The head is moved first: whoever else appends to the chain waits for it, and then finds it elsewhere.
+    """
+    written: list[int] = []
+    before, after = links.before, links.head
+    with beside.as_one():
+        if before is _NO_HEAD:
+            head = beside.add(_FIRST_HEAD, [chain, after.seq, after.hash])
         else:
-            cursor.execute(
-                _APPEND.format(rows=values),
-                [links.head.seq, links.head.hash, chain, links.before.seq, links.before.hash, *flat],
-            )
-        written = cursor.fetchall()
+            head = beside.add(_MOVE_HEAD, [after.seq, after.hash, chain, before.seq, before.hash])
+        rows = ", ".join([_ROW] * len(links.rows))
+        values = [value for row in links.rows for value in row]
+        beside.add(_ADD_LINKS.format(head=head, rows=rows), values, returning="id", then=written.extend)
     if not written:
         return False
-    observers.owe((id, row[3]) for (id,), row in zip(written, links.rows, strict=True))
+    observers.owe((id, row[3]) for id, row in zip(written, links.rows, strict=True))
     return True
 
 
 _ROW = "(%s::text, %s::bigint, %s::uuid, %s::text, %s::text, %s::timestamptz, %s::text, %s::text, %s::text)"
-# The head is moved first: whoever else appends to the chain waits for it, and then finds it elsewhere.
-_APPEND = """
-WITH head AS (UPDATE core_chainhead SET seq = %s, hash = %s, moved = true
-              WHERE chain = %s AND seq = %s AND hash = %s RETURNING 1)
+_MOVE_HEAD = "UPDATE core_chainhead SET seq = %s, hash = %s, moved = true WHERE chain = %s AND seq = %s AND hash = %s"
+_FIRST_HEAD = "INSERT INTO core_chainhead (chain, seq, hash, moved) VALUES (%s, %s, %s, true) ON CONFLICT DO NOTHING"
+_ADD_LINKS = """
 INSERT INTO core_event (chain, seq, run_id, type, actor, at, data, previous_hash, hash)
-SELECT link.* FROM head, (VALUES {rows}) AS link RETURNING id
+SELECT link.* FROM {head}, (VALUES {rows}) AS link
 """
-_APPEND_FIRST = """
-WITH head AS (INSERT INTO core_chainhead (chain, seq, hash, moved) VALUES (%s, %s, %s, true)
-              ON CONFLICT DO NOTHING RETURNING 1)
-INSERT INTO core_event (chain, seq, run_id, type, actor, at, data, previous_hash, hash)
-SELECT link.* FROM head, (VALUES {rows}) AS link RETURNING id
-"""
-
 # Heads as this process last left them. A guess: what another process appended since shows when it is used.
 _heads: dict[str, Head] = {}
 MOST_HEADS = 10_000

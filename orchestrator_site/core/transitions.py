@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 
-from orchestrator_site.core import statements
+from orchestrator_site.core.statements import Writes
 
 
 class IllegalTransition(Exception):
@@ -51,8 +51,8 @@ class Machine:
                 raise IllegalTransition(f"{self.name}: {before} -> {after}")
         return path[-1]
 
-    def move(self, row: models.Model, to: str, **changes: Any) -> str:
-        """Move one row and return the status it left.
+    def move(self, row: models.Model, to: str, *, by: Writes | None = None, **changes: Any) -> str:
+        """Move one row and return the status it left. `by`: what else its transaction writes.
 
         Matches on (pk, the status we read): raises StaleRow when another writer was first, IllegalTransition when
         the table has no such arrow. The caller holds the row's owner lock or fence and records the event.
@@ -60,10 +60,10 @@ class Machine:
         before = row.status  # type: ignore[attr-defined]
         if to not in self.table[before]:
             raise IllegalTransition(f"{self.name}: {before} -> {to}")
-        moved = statements.update(type(row), {"pk": row.pk, "status": before}, {"status": to, **changes})
-        if not moved:
-            raise StaleRow(f"{self.name} {row.pk} is no longer {before}")
-        for field, value in {"status": to, **changes}.items():
+        stale = StaleRow(f"{self.name} {row.pk} is no longer {before}")
+        changes = {"status": to, **changes}
+        (by or Writes()).update(type(row), {"pk": row.pk, "status": before}, changes, otherwise=stale)
+        for field, value in changes.items():
             setattr(row, field, value)
         return before
 

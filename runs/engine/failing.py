@@ -115,7 +115,7 @@ def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failur
     )
     leases.note(dispatch, cost_usd=dispatch.cost_usd + spent, hand_deadline=None)
     outcome = _after(log, dispatch, [step, *failed], failure)
-    budgets.settle(dispatch, step.reserved_usd, spent)
+    budgets.settle(log, dispatch, step.reserved_usd, spent)
     return outcome
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from approvals import requests
-from orchestrator_site.core import canonical, statements
+from orchestrator_site.core import canonical
 from orchestrator_site.core.events import Record
 from orchestrator_site.core.ids import new_id
 from runs import lifecycle, states
@@ -60,14 +60,15 @@ def write(log: Record, dispatch: Dispatch, ruled: Sequence[Ruled], attempts: Seq
 
     Locks: calls, then requests.
     """
-    statements.insert([each.call for each in ruled])
-    statements.insert(attempts)
+    log.writes.insert([each.call for each in ruled])
+    log.writes.insert(attempts)
     sent = {attempt.call_id: attempt for attempt in attempts}
     for each in ruled:
         _tell(log, dispatch, each, sent.get(each.call.pk))
     for each in ruled:
         if isinstance(each.ruling, NeedsApproval):
             assert each.offered is not None
+            log.writes.send()  # the question points at the call
             ask_approval(log, dispatch, each.call, each.ruling, each.offered, reasoning)
 
 

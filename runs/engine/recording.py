@@ -75,7 +75,7 @@ def _answered(lease: Lease, memory: Memory, asked: Asked, reply: ModelReply) -> 
     known = offer(before, before.epoch)
     # Before the row is locked: a worker's first call starts its fork server, and nobody renews a locked row's lease.
     processes = executors.process_identities() if effects.may_act(proposed, known) else []
-    with events.recording() as log:
+    with events.recording(together=True) as log:
         dispatch = leases.hold_known(
             lease,
             before,
@@ -89,7 +89,7 @@ def _answered(lease: Lease, memory: Memory, asked: Asked, reply: ModelReply) -> 
         _step_answered(log, dispatch, asked.step, reply, cost)
         recorded = _follow(log, dispatch, asked.step, following, reply, processes)
         if memory.capped_run:
-            budgets.settle(dispatch, asked.step.reserved_usd, cost)
+            budgets.settle(log, dispatch, asked.step.reserved_usd, cost)
         crashpoints.reach("before_reply_commit")
         if recorded.intents:
             crashpoints.reach("before_intent_commit")
@@ -159,4 +159,4 @@ def count_lost(log: Record, dispatch: Dispatch, step: Step) -> None:
         cost_estimated=True,
     )
     leases.note(dispatch, cost_usd=dispatch.cost_usd + step.reserved_usd)
-    budgets.settle(dispatch, step.reserved_usd, step.reserved_usd)
+    budgets.settle(log, dispatch, step.reserved_usd, step.reserved_usd)

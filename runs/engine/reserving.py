@@ -10,7 +10,7 @@ from agents import pricing
 from agents.transcripts import to_json
 from agents.values import ModelRequest, ModelSpec
 from approvals import requests
-from orchestrator_site.core import crashpoints, events, statements
+from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
 from runs import budgets, leases, lifecycle
 from runs.budgets import Scope
@@ -65,7 +65,7 @@ def reserve(
     Comes to Continue where there is something else to do first: the run is cancelled, or the roster has moved on.
     What was sent is recorded whatever it comes to. Raises LostLease.
     """
-    with effects.keeping_late_evidence(sent), events.recording() as log:
+    with effects.keeping_late_evidence(sent), events.recording(together=True) as log:
         progress = {"claims_without_progress": 0} if sent else {}
         dispatch = leases.hold_known(
             lease, memory.dispatch, hand_seconds=request.timeout_seconds + MARGIN_SECONDS, **progress
@@ -106,7 +106,7 @@ def _reserved(
     step = Step(
         dispatch=dispatch, number=memory.number + 1, fence=dispatch.fence, model=request.model.name, reserved_usd=amount
     )
-    statements.insert([step])
+    log.writes.insert([step])
     log.run(dispatch.run_id, "step_asked", dispatch=str(dispatch.pk), step=step.number, model=step.model)
     return Asked(step, request)
 

@@ -7,6 +7,7 @@ import pytest
 
 from approvals import decisions
 from approvals.errors import InvalidEdit
+from orchestrator_site.core import events
 from runs import budgets, engine, intake, leases, states
 from runs.budgets import Scope
 from runs.engine import asking, recording
@@ -184,7 +185,8 @@ def test_what_is_settled_makes_room_again(model, ann):
 
     assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
     assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) == Scope.RUN
-    budgets.settle(dispatch, Decimal("0.09"), Decimal("0.01"))
+    with events.recording() as log:
+        budgets.settle(log, dispatch, Decimal("0.09"), Decimal("0.01"))
 
     assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
 

@@ -37,9 +37,9 @@ def test_of_a_plain_turn_and_of_a_pure_call(model, ann):
 
     first, middle, last = [queries_of(loop.advance) for _ in range(3)]
 
-    assert (type(first[0]), len(statements(first[1]))) == (Continue, 10)
-    assert (type(middle[0]), len(statements(middle[1]))) == (Continue, 9)
-    assert (type(last[0]), len(statements(last[1]))) == (Ended, 8)
+    assert (type(first[0]), len(statements(first[1]))) == (Continue, 6)
+    assert (type(middle[0]), len(statements(middle[1]))) == (Continue, 4)
+    assert (type(last[0]), len(statements(last[1]))) == (Ended, 4)
     assert [commits(turn[1]) for turn in (first, middle, last)] == [2, 2, 2]
 
 
