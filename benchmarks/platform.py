@@ -53,7 +53,7 @@ class Servers:
     @classmethod
     @contextmanager
     def in_new_folder(cls, *, statements: bool = False, commit_times: bool = False) -> Iterator["Servers"]:
-        signal.signal(signal.SIGTERM, _end)  # asked to stop, a benchmark clears away what it started
+        signal.signal(signal.SIGTERM, end)  # asked to stop, a benchmark clears away what it started
         folder = made(Path(tempfile.gettempdir()) / f"baton-bench-{os.getpid()}")
         servers = None
         try:
@@ -105,7 +105,8 @@ class Servers:
         self._held.release()
 
 
-def _end(signum: int, frame: object) -> None:
+def end(signum: int, frame: object) -> None:
+    """A signal's handler."""
     raise SystemExit(f"ended by signal {signum}")
 
 

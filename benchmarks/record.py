@@ -1,37 +1,51 @@
-"""The report: what ran where, the tables, the targets; and its place in README.md."""
+"""The record of what was measured: `figures.json`, case by case, and the tables of README.md made of it.
 
+A case that is measured again replaces its own figures and no other's; each says at which commit it was measured, by
+which command and on what.
+"""
+
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import psutil
 import psycopg
 
-from benchmarks.cases import Section, Target
 from benchmarks.platform import Servers
+from benchmarks.report import Section, Target, table
 
+FIGURES = Path(__file__).with_name("figures.json")
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures: written by `make bench` -->", "<!-- end of figures -->"
 
 
-def heading(servers: Servers, command: str) -> str:
-    """When, what, and on which machine."""
+@dataclass(frozen=True)
+class Measured:
+    """What one case found, and where."""
+
+    commit: str
+    command: str
+    machine: str
+    sections: Sequence[Section]
+
+
+def machine(servers: Servers) -> str:
     with psycopg.connect(host=servers.postgres_host, user="postgres", dbname="postgres") as connection:
         (version,) = connection.execute("SHOW server_version").fetchone() or ("?",)
     memory = psutil.virtual_memory().total / 2**30
-    busy = os.getloadavg()[0]
     return (
-        f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit `{_commit()}` by `{command}`: "
         f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, PostgreSQL {version} with fsync on; "
-        f"median fsync of 8 KiB on its disk {fsync_milliseconds(servers.folder):.1f} ms; "
-        f"load average at the start {busy:.1f}."
+        f"median fsync of 8 KiB {fsync_milliseconds(servers.folder):.2g} ms; "
+        f"load average at the start {os.getloadavg()[0]:.1f}"
     )
 
 
@@ -47,37 +61,57 @@ def fsync_milliseconds(folder: Path, times: int = 100) -> float:
     return median(waited)
 
 
-def text(head: str, sections: Iterable[Section]) -> str:
-    """The whole report as Markdown."""
-    sections = list(sections)
-    targets = [target for section in sections for target in section.targets]
-    parts = [head, "### Targets", _table(("target", "figure", ""), [_row(target) for target in targets])]
-    for section in sections:
-        parts += [f"### {section.title}", _table(section.head, section.rows), *section.remarks]
-    return "\n\n".join(parts)
-
-
-def write(report: str) -> None:
-    """Put the report between the marks of README.md, in place of the one before."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    README.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{after}")
-
-
-def _row(target: Target) -> Sequence[str]:
-    said = {True: "met", False: "**not met**", None: "not measured"}
-    return target.text, target.figure, said[target.is_met]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _commit() -> str:
+def commit() -> str:
     asked = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
     said = subprocess.run(asked, cwd=README.parent, capture_output=True, text=True, check=False)
     return said.stdout.strip() or "unknown"
+
+
+# -- kept --------------------------------------------------------------------------------------------------------
+def kept() -> dict[str, Measured]:
+    """By case, as last written."""
+    if not FIGURES.exists():
+        return {}
+    return {name: _read(told) for name, told in json.loads(FIGURES.read_text()).items()}
+
+
+def keep(found: Mapping[str, Measured], cases: Sequence[str]) -> None:
+    """Write what was found beside what other cases found before, in this order, and README.md anew."""
+    known = kept() | dict(found)
+    every = {name: known[name] for name in cases if name in known}
+    told = json.dumps({name: asdict(each) for name, each in every.items()}, indent=1, ensure_ascii=False)
+    FIGURES.write_text(told + "\n")
+    between(README, BEGIN, END, text(every, missing=[name for name in cases if name not in every]))
+
+
+def between(file: Path, begin: str, end: str, text: str) -> None:
+    """Put a text between two marks of a file, in place of the one before."""
+    before, found, rest = file.read_text().partition(begin)
+    if not found or end not in rest:
+        raise SystemExit(f"{file} has lost its marks {begin} and {end}; put them back.")
+    file.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
+
+
+def _read(told: dict[str, Any]) -> Measured:
+    sections = [
+        Section(**each | {"targets": [Target(**target) for target in each["targets"]]}) for each in told["sections"]
+    ]
+    return Measured(**told | {"sections": sections})
+
+
+# -- told --------------------------------------------------------------------------------------------------------
+def text(every: Mapping[str, Measured], missing: Sequence[str] = ()) -> str:
+    """The whole report as Markdown."""
+    rows = [
+        (name, *target.cells) for name, each in every.items() for section in each.sections for target in section.targets
+    ]
+    parts = ["### Targets", table(("case", "what", "target", "measured", ""), rows)] if rows else []
+    for name, each in every.items():
+        parts += [f"### {name}", f"At commit `{each.commit}` by `{each.command}`: {each.machine}."]
+        for section in each.sections:
+            parts += [f"**{section.title}**", table(section.head, section.rows), *section.remarks]
+    parts += [f"Not measured yet: `{name}` (`make bench ARGS='--case {name}'`)." for name in missing]
+    return "\n\n".join(parts)
 
 
 def _processor() -> str:

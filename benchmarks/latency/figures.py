@@ -1,11 +1,9 @@
-"""What was measured against what was promised, and its place in the report."""
+"""What was measured against what was promised."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- latency: written by `python -m benchmarks.latency --write` -->", "<!-- end of latency -->"
+from benchmarks.report import Section, Target
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,21 @@ class Figure:
         return None if self.limit is None else self.value <= self.limit
 
     @property
-    def cells(self) -> Sequence[str]:
-        limit = "" if self.limit is None else f"≤ {_told(self.limit)} {self.unit}".strip()
-        met = {None: "", True: "met", False: "**not met**"}[self.is_met]
-        return self.what, f"{_told(self.value)} {self.unit}".strip(), limit, met, self.remark
+    def target(self) -> Target:
+        """Of one that has a limit."""
+        assert self.limit is not None
+        return Target(self.what, f"≤ {_told(self.limit)} {self.unit}", self.measured, self.is_met)
+
+    @property
+    def measured(self) -> str:
+        return f"{_told(self.value)} {self.unit}"
+
+
+def section(title: str, figures: Sequence[Figure]) -> Section:
+    """What is promised goes among the targets too; what is only told, into the table alone."""
+    rows = [(each.what, each.measured, each.remark) for each in figures]
+    promised = [each.target for each in figures if each.limit is not None]
+    return Section(title, ("what", "measured", "how"), list(rows), targets=promised)
 
 
 def _told(value: float) -> str:
@@ -53,21 +62,3 @@ def spread(what: str, milliseconds: Sequence[float], percent: float, limit: floa
             remark="; ".join(filter(None, [told, remark])),
         )
     ]
-
-
-def table(figures: Iterable[Figure]) -> str:
-    rows = [("what", "measured", "target", "", "how"), ("---", "---:", "---:", "---", "---")]
-    rows += [tuple(figure.cells) for figure in figures]  # type: ignore[misc]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def write(report: str) -> None:
-    """Put the report between its marks in README.md, at the end where there are none yet."""
-    text = README.read_text()
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n## Latency\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{rest.partition(END)[2]}")
-
-
-Measure = Callable[..., list[Figure]]
