@@ -1,6 +1,7 @@
 """The state of the installation, as the health page shows it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,11 +23,12 @@ from runs.models import Dispatch, ToolCall
 # A listener says every few seconds that it is there.
 SILENT_AFTER_SECONDS = 15
 COUNTED_UP_TO = 10_000
+TAKES_NO_WRITES = "It takes no writes: nothing moves until it does."
 
 
 @dataclass(frozen=True)
 class Reached:
-    """`milliseconds` is None when the service did not answer; `why` then says what happened."""
+    """`milliseconds` is None when the service did not answer; `why` says what is wrong with it."""
 
     name: str
     milliseconds: float | None
@@ -50,21 +52,27 @@ def _redis() -> redis.Redis:
 
 
 def services() -> list[Reached]:
-    return [_reach("PostgreSQL", _ask_database, DatabaseError), _reach("Redis", _redis().ping, redis.RedisError)]
+    return [_reach("PostgreSQL", _ask_database, DatabaseError), _reach("Redis", _ask_redis, redis.RedisError)]
 
 
-def _reach(name: str, ask, failure: type[Exception]) -> Reached:
+def _reach(name: str, ask: Callable[[], str], failure: type[Exception]) -> Reached:
     began = time.perf_counter()
     try:
-        ask()
+        why = ask()
     except failure as error:
         return Reached(name, None, f"{type(error).__name__}: {error}".strip())
-    return Reached(name, (time.perf_counter() - began) * 1000)
+    return Reached(name, (time.perf_counter() - began) * 1000, why)
 
 
-def _ask_database() -> None:
+def _ask_database() -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT current_setting('transaction_read_only') = 'on'")
+        return TAKES_NO_WRITES if cursor.fetchone()[0] else ""
+
+
+def _ask_redis() -> str:
+    _redis().ping()
+    return ""
 
 
 def workers(epoch: int) -> list[Worker]:

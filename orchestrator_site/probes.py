@@ -48,16 +48,23 @@ class Ready(Open):
         tags=["health"],
     )
     def get(self, request: Request) -> Response:
-        """The database answers and has every migration. Without Redis it is `degraded`, and ready all the same."""
+        """The database answers and has every migration.
+
+        Without Redis, or with a database that takes no writes, it is `degraded`, and ready all the same.
+        """
         database, redis = health.services()
         if database.milliseconds is None:
             raise _not_ready("The database does not answer.", {"database": "unreachable"})
         if missing := _missing_migrations():
             told = {"database": "ok", "migrations": f"{missing} missing"}
             raise _not_ready("The database lacks migrations: run `manage.py migrate`.", told)
-        redis_answers = redis.milliseconds is not None
-        checks = {"database": "ok", "migrations": "applied", "redis": "ok" if redis_answers else "unreachable"}
-        return Response({"status": "ready" if redis_answers else "degraded", "checks": checks})
+        is_well = redis.milliseconds is not None and not database.why
+        checks = {
+            "database": "read-only" if database.why else "ok",
+            "migrations": "applied",
+            "redis": "ok" if redis.milliseconds is not None else "unreachable",
+        }
+        return Response({"status": "ready" if is_well else "degraded", "checks": checks})
 
 
 def _not_ready(detail: str, checks: dict[str, str]) -> Problem:

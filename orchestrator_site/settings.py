@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator_site import env
+from orchestrator_site.core.pool import refuse_read_only
 from orchestrator_site.secret_key import kept_key
 from orchestrator_site.services.places import redis_socket, socket_folder
 
@@ -84,6 +85,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "orchestrator_site.unavailable.Unavailable",
 ]
 
 ROOT_URLCONF = "orchestrator_site.urls"
@@ -119,7 +121,7 @@ DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 _is_command = Path(sys.argv[0]).name == "manage.py"
 BATON_DB_POOL = env.boolean("BATON_DB_POOL", not _is_command)
 if BATON_DB_POOL:
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15}
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15, "reset": refuse_read_only}
 # 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.
 BATON_STATEMENT_SECONDS = env.integer("BATON_STATEMENT_SECONDS", 60)
 if BATON_STATEMENT_SECONDS:

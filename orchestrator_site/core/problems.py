@@ -11,11 +11,12 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from orchestrator_site.core import outages
 from orchestrator_site.core.transitions import StaleRow
 
 logger = logging.getLogger(__name__)
@@ -104,11 +105,13 @@ def _problem(error: Exception) -> Problem | None:
         case OperationalError() | InterfaceError():
             logger.warning("answered 503: %s", error)
             return unavailable()
+        case InternalError() if outages.is_read_only(error):
+            logger.warning("answered 503: %s", error)
+            return unavailable("The database takes no writes at the moment, and nothing was changed; try again.")
     return None
 
 
-def unavailable() -> Problem:
-    detail = "The database does not answer; try again in a moment."
+def unavailable(detail: str = "The database does not answer; try again in a moment.") -> Problem:
     return Problem(503, detail, kind="unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

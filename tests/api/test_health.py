@@ -1,4 +1,3 @@
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,6 +6,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 
 from orchestrator_site import health, probes
+from orchestrator_site.health import Reached
 
 pytestmark = pytest.mark.django_db
 READY = "/api/v1/health/ready/"
@@ -18,7 +18,7 @@ def _forgetful() -> None:
 
 
 def reached(database: float | None, redis: float | None) -> Any:
-    return lambda: [SimpleNamespace(milliseconds=database), SimpleNamespace(milliseconds=redis)]
+    return lambda: [Reached("PostgreSQL", database), Reached("Redis", redis)]
 
 
 def test_ready_with_everything_behind_it():
