@@ -11,6 +11,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import Count, Max, Min, Model, Q, Sum
 from django.db.models.functions import Coalesce, Now
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from agents import roster
 from agents.models import WorkerRoster
@@ -48,7 +50,8 @@ class Worker:
 
 @cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    retry = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, retry=retry)
 
 
 def services() -> list[Reached]:

@@ -1,15 +1,18 @@
 """Call a worker to a dispatch. A lost call costs time, never work: the reconciler finds what nobody came for."""
 
 import logging
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from orchestrator_site.core import crashpoints
+from orchestrator_site.core.doorbell import breaker
 from runs.models import Dispatch
 
 logger = logging.getLogger(__name__)
@@ -28,15 +31,25 @@ def ring_after_commit(dispatch_id: UUID) -> None:
 
 def ring_new_after_commit(dispatch_id: UUID) -> None:
     """For a row that this transaction inserts: `rung_at` is that moment already."""
-    transaction.on_commit(partial(ring, dispatch_id), robust=True)
+    transaction.on_commit(partial(_ring_or_leave, dispatch_id), robust=True)
+
+
+def _ring_or_leave(dispatch_id: UUID) -> None:
+    """Where the broker is away, the next reconciler that looks comes for it."""
+    if not ring(dispatch_id):
+        Dispatch.objects.filter(pk=dispatch_id).update(rung_at=Now() - timedelta(seconds=settings.BATON_LEASE_SECONDS))
 
 
 def ring(dispatch_id: UUID) -> bool:
     """Never raises; False when the broker did not take it."""
     crashpoints.reach("before_doorbell")
+    if not breaker.may_ask():
+        return False
     try:
         current_app.send_task(CARRY, args=[str(dispatch_id)], retry=False, expires=HEARD_WITHIN_SECONDS)
+        breaker.worked()
     except (OperationalError, OSError) as error:
+        breaker.failed()
         logger.warning("no worker called to dispatch %s: %s", dispatch_id, error)
         return False
     return True

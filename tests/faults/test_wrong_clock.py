@@ -69,6 +69,7 @@ def test_an_hour_early_and_an_hour_late(stack: Stack, ledger: Process, ann: User
         times = [event.at for event in events.of_run(run.pk)]
         assert began <= min(times) <= max(times) <= database_now()
         first, second = run.dispatches.get().steps.order_by("number")[:2]
+        assert first.ended_at
         assert (second.asked_at - first.ended_at).total_seconds() >= 1, "the model server's word was not kept"
     carriers = {event.actor for run in runs.values() for event in events.of_run(run.pk) if "worker:" in event.actor}
     for worker in (ahead, behind):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import models
 
-from orchestrator_site.core import statements, transitions
+from orchestrator_site.core import transitions
 
 # Long enough that everybody who saw a timer due comes to write.
 THINKING_SECONDS = 0.2
@@ -15,11 +15,11 @@ def unlocked(self: models.QuerySet, **how: Any) -> models.QuerySet:
     return self
 
 
-def move(self: transitions.Machine, row: Any, to: str, **changes: Any) -> str:
-    before = row.status
+def move(self: transitions.Machine, row: Any, to: str, *, by: Any = None, **changes: Any) -> str:
+    before = str(row.status)
     time.sleep(THINKING_SECONDS)
-    statements.update(type(row), {"pk": row.pk}, {"status": to, **changes})
-    return str(before)
+    type(row)._base_manager.filter(pk=row.pk).update(status=to, **changes)
+    return before
 
 
 models.QuerySet.select_for_update = unlocked  # type: ignore[method-assign, assignment]

@@ -48,8 +48,8 @@ class Watcher:
             if enough(message):
                 return message
 
-    def until_type(self, type: str) -> dict[str, Any]:
-        return self.until(lambda message: message["type"] == type)
+    def until_type(self, type: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        return self.until(lambda message: message["type"] == type, seconds)
 
     def until_seq(self, seq: int) -> None:
         self.until(lambda message: message["seq"] == seq)
