@@ -32,7 +32,7 @@ crash: $(READY)
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-# Beside its peers, in one run on one machine: benchmarks/README.md.
+# Beside its peers, its promises and its limits: benchmarks/README.md. make bench ARGS='--quick --case latency'
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
