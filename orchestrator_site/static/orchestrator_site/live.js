@@ -84,7 +84,7 @@ function hear(message) {
     return;
   }
   if (message.type === "live") {
-    if (message.data?.degraded) say("degraded", "live updates degraded");
+    if (message.data?.degraded) say("degraded", "live updates degraded", "What happens shows here a few seconds late. The work goes on.");
     else say("live", "live");
     return;
   }
@@ -92,11 +92,12 @@ function hear(message) {
   hint();
 }
 
-function say(state, words) {
+function say(state, words, meaning = "") {
   const place = document.querySelector("[data-live-state]");
   if (!place) return;
   place.dataset.state = state;
   place.textContent = words;
+  place.title = meaning;
 }
 
 function poll() {
