@@ -43,7 +43,7 @@ def _ring_or_leave(dispatch_id: UUID) -> None:
 def ring(dispatch_id: UUID) -> bool:
     """Never raises; False when the broker did not take it."""
     crashpoints.reach("before_doorbell")
-    if not breaker.may_ask():
+    if breaker.is_open:  # whether Redis is back is found out by those doorbells that wait for less than the broker does
         return False
     try:
         current_app.send_task(CARRY, args=[str(dispatch_id)], retry=False, expires=HEARD_WITHIN_SECONDS)

@@ -12,6 +12,11 @@ class Breaker:
         self._again_at = 0.0  # 0: it is well
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """It failed when it was last asked."""
+        return bool(self._again_at)
+
     def may_ask(self) -> bool:
         """After a failure False until the pause is over; then True for one, and for the others after his answer."""
         with self._lock:
