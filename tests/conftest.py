@@ -40,7 +40,7 @@ def _stack(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def stack(_stack: Stack, transactional_db: None) -> Iterator[Stack]:
-    """Real processes over this test's database, so `transactional_db` too; `stack.worker()` is the standing worker."""
+    """Real processes over this test's database, so `transactional_db` too; `stack.start_worker()` for a worker."""
     try:
         yield _stack
     finally:

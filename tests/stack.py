@@ -60,7 +60,6 @@ class Stack:
             "BATON_DB_POOL": "1",
         }
         self.web = processes.web(port=self.port, env=self.env, logs=logs)
-        self._worker: Child | None = None
         self._guests: list[Child] = []
         self._count = 0
 
@@ -68,17 +67,11 @@ class Stack:
         self.web.start()
         self.web.wait_ready()
 
-    def worker(self) -> Child:
-        """The standing worker: started at the first call, again if a test killed it, shared by all tests."""
-        if self._worker is None:
-            self._worker = processes.worker("worker-1", env=self.env, logs=self.logs)
-        if not self._worker.is_alive():
-            self._worker.start()
-        self._worker.wait_ready()
-        return self._worker
-
     def start_worker(self, env: Mapping[str, str] | None = None) -> Child:
-        """One more worker, with these variables beside the stack's, stopped at the end of the test."""
+        """A worker, with these variables beside the stack's, stopped at the end of the test.
+
+        None outlives its test: it would take the next one's work out of its hands.
+        """
         self._count += 1
         child = processes.worker(f"guest-{self._count}", env=self.env | dict(env or {}), logs=self.logs)
         return self._take_in(child)
@@ -102,11 +95,7 @@ class Stack:
         self._guests.clear()
 
     def stop(self) -> None:
-        standing = [child for child in [self._worker, self.web] if child]
-        for child in standing:
-            child.ask_to_stop()
-        for child in standing:
-            child.wait_stopped(child.stop_seconds)
+        self.web.stop()
 
     def _take_in(self, child: Child) -> Child:
         self._guests.append(child)

@@ -1,7 +1,9 @@
 """Work that ends every process that carries it is set aside; whoever was carried beside it has nothing to fear."""
 
+import signal
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from django.contrib.auth.models import User
 
@@ -73,6 +75,26 @@ def test_poison_is_set_aside_and_nobody_beside_it(
     assert {effect["key"] for effect in made} == keys
     assert Step.objects.filter(status=states.LOST).exclude(dispatch__run=poison).exists(), "nobody was beside it"
     assert sum(len(deaths) for deaths in supervisor._deaths.values()) == WORKERS_ENDED, "later it died alone"
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_its_worker_says_nothing_of_a_suspect(stack: Stack, ann: User, ended_by: signal.Signals) -> None:
+    """It is handed back by its own process, which goes with the worker, and is no more suspect than before."""
+    hire()
+    run = cast.start(ann, cast.script(cast.text("done") | {"delay_seconds": 60}))
+    for _ in range(leases.SUSPECT_AFTER):
+        one_more_worker_dies(run)
+    worker = stack.start_worker({"BATON_GRACE_SECONDS": "1", "BATON_RECONCILE_SECONDS": "0.5"})
+    asked = Step.objects.filter(dispatch__run=run, status=states.ASKED)
+    cast.eventually(asked.exists, within_seconds=30)
+    (alone,) = [each for each in psutil.Process(worker.pid).children() if "runs.lone_worker" in each.cmdline()]
+
+    worker.send(ended_by)
+
+    cast.eventually(lambda: not alone.is_running() or alone.status() == psutil.STATUS_ZOMBIE, within_seconds=15)
+    dispatch = run.dispatches.get()
+    assert (dispatch.status, dispatch.claims_without_progress) == (states.QUEUED, leases.SUSPECT_AFTER)
+    assert event_types(run).count("worker_stopped") == 1
 
 
 def one_more_worker_dies(*runs: Run) -> list[Lease]:
