@@ -3,7 +3,8 @@
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -117,6 +118,16 @@ def _cpu_seconds_of(process: psutil.Process) -> float:
         return time.clock_gettime((~process.pid << 3) | CPUCLOCK_SCHED)
     times = process.cpu_times()
     return times.user + times.system
+
+
+@contextmanager
+def counting_strangers() -> Iterator[list[float]]:
+    """One number, there at the end: the share of the machine's CPU that went to processes we did not start."""
+    found: list[float] = []
+    at, ours, busy = time.perf_counter(), tree_cpu_seconds(os.getpid()), _busy_seconds()
+    yield found
+    theirs = (_busy_seconds() - busy) - (tree_cpu_seconds(os.getpid()) - ours)
+    found.append(max(0.0, theirs) / ((time.perf_counter() - at) * (os.cpu_count() or 1)))
 
 
 def _busy_seconds() -> float:

@@ -62,9 +62,17 @@ def fsync_milliseconds(folder: Path, times: int = 100) -> float:
 
 
 def commit() -> str:
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
-    said = subprocess.run(asked, cwd=README.parent, capture_output=True, text=True, check=False)
-    return said.stdout.strip() or "unknown"
+    """`-dirty` when anything is changed but what a benchmark writes itself."""
+    written = [
+        f":(top,exclude){path}" for path in ("benchmarks/figures.json", "benchmarks/README.md", "docs/scaling.md")
+    ]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", *written)
+    return (_git("rev-parse", "--short=10", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*asked: str) -> str:
+    said = subprocess.run(["git", *asked], cwd=README.parent, capture_output=True, text=True, check=False)
+    return said.stdout.strip()
 
 
 # -- kept --------------------------------------------------------------------------------------------------------

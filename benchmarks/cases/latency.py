@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from benchmarks.cases.bench import Bench
 from benchmarks.latency.figures import Figure, section
+from benchmarks.measure import counting_strangers
 from benchmarks.platform import Servers, Workers
 from benchmarks.report import Section
 from orchestrator_site.services import processes
@@ -16,12 +17,12 @@ WORKERS, THREADS = 2, 32
 def latency(bench: Bench) -> Iterator[Section]:
     """One run alone, publishing, watching, accepting: how long each takes, one after the other."""
     found: list[Figure] = []
-    with working(bench.servers), serving(bench.servers) as url:
+    with counting_strangers() as strangers, working(bench.servers), serving(bench.servers) as url:
         for name, measure in _measures(bench, url).items():
             if not bench.options.parts or name in bench.options.parts:
                 print(f"  {name}", flush=True)
                 found += measure()
-    yield section("What somebody waits for", found)
+    yield section("What somebody waits for", found, strangers[0])
 
 
 @contextmanager

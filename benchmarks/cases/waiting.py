@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from benchmarks.cases.bench import Bench
 from benchmarks.cases.latency import working
 from benchmarks.latency.figures import section
+from benchmarks.measure import counting_strangers
 from benchmarks.report import Section
 
 
@@ -13,6 +14,6 @@ def waiting(bench: Bench) -> Iterator[Section]:
     from benchmarks.latency import waiting as measured
 
     runs, decided = (2_000, 60) if bench.options.is_quick else (10_000, 300)
-    with working(bench.servers) as workers:
+    with counting_strangers() as strangers, working(bench.servers) as workers:
         found = measured.measure(bench.servers, workers, waiting=runs, decided=decided)
-    yield section(f"{runs:,} runs wait for approval", found)
+    yield section(f"{runs:,} runs wait for approval", found, strangers[0])

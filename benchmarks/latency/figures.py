@@ -31,11 +31,15 @@ class Figure:
         return f"{_told(self.value)} {self.unit}"
 
 
-def section(title: str, figures: Sequence[Figure]) -> Section:
-    """What is promised goes among the targets too; what is only told, into the table alone."""
+def section(title: str, figures: Sequence[Figure], strangers: float = 0.0) -> Section:
+    """What is promised goes among the targets too; what is only told, into the table alone.
+
+    `strangers`: the share of the machine that went to others meanwhile.
+    """
     rows = [(each.what, each.measured, each.remark) for each in figures]
     promised = [each.target for each in figures if each.limit is not None]
-    return Section(title, ("what", "measured", "how"), list(rows), targets=promised)
+    told = f"Other people's processes took {100 * strangers:.0f} % of the machine's CPU meanwhile."
+    return Section(title, ("what", "measured", "how"), list(rows), remarks=[told], targets=promised)
 
 
 def _told(value: float) -> str:
