@@ -96,8 +96,9 @@ def _take(log: Record, dispatch: Dispatch) -> Lease:
 
 def _lost_seconds(dispatch: Dispatch) -> float:
     """Working time of who held it before us and never gave it back: as long as the lease was in force."""
+    if dispatch.lease_until is None:  # taken from its holder, and not counted against it
+        return 0
     assert dispatch.claimed_at is not None
-    assert dispatch.lease_until is not None
     return max((min(dispatch.lease_until, dispatch.now) - dispatch.claimed_at).total_seconds(), 0)
 
 

@@ -103,6 +103,8 @@ TOOL_CALL = machine(
         RESOLVED: set(),
     },
 )
+# Of a call that has left the platform, or may have.
+MAY_HAVE_SENT = [EXECUTING, DONE, FAILED, UNCERTAIN, RESOLVED]
 
 # -- attempt: one send of a tool call ----------------------------------------------------------------------------
 SENT, UNKNOWN = "sent", "unknown"

@@ -6,7 +6,7 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        from orchestrator_site.core import pool, roles
+        from orchestrator_site.core import connections, roles
 
-        pool.try_steadily()
+        connections.tune()
         roles.connect()

@@ -1,7 +1,14 @@
-"""Doorbells: Redis messages that carry ids and nothing else. Losing, repeating or reordering one is harmless."""
+"""Doorbells: Redis messages that carry ids and nothing else. Losing, repeating or reordering one is harmless.
+
+A thread rings them, all that have gathered at once: nobody who writes rows ever waits for Redis.
+"""
 
 import json
 import logging
+import os
+import threading
+import time
+from collections import deque
 from functools import cache
 from typing import Any
 
@@ -20,6 +27,10 @@ WATCHED = "watched"
 
 # The broker is the same Redis: whoever finds it away spares the others both.
 breaker = Breaker(pause_seconds=5)
+# How long what is rung waits for more: to publish one costs the ringing process more than to write its row.
+GATHER_SECONDS = 0.02
+# While Redis hangs the newest are kept: who comes back to it reads the rows anyway.
+MOST_WAITING = 1000
 
 
 @cache
@@ -34,12 +45,47 @@ def channel(name: str) -> str:
 
 
 def ring(name: str, **message: Any) -> None:
-    """Never raises; while Redis hangs, one caller in five seconds waits for two. The rows tell who does not hear it."""
-    if not breaker.may_ask():
-        return
-    try:
-        _client().publish(channel(name), json.dumps(message))
-        breaker.worked()
-    except redis.RedisError as error:
-        breaker.failed()
-        logger.warning("doorbell %s not rung: %s", name, error)
+    """Never raises and never waits: the rows will tell who does not hear it."""
+    _ringer().ring(channel(name), json.dumps(message))
+
+
+class _Ringer:
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, str]] = deque(maxlen=MOST_WAITING)
+        self._wake = threading.Event()
+        threading.Thread(target=self._run, name="doorbells", daemon=True).start()
+
+    def ring(self, channel: str, message: str) -> None:
+        self._waiting.append((channel, message))
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            time.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            gathered = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if not breaker.may_ask():
+                continue
+            try:
+                self._publish(gathered)
+                breaker.worked()
+            except redis.RedisError as error:
+                breaker.failed()
+                logger.warning("%d doorbells not rung: %s", len(gathered), error)
+
+    def _publish(self, gathered: list[tuple[str, str]]) -> None:
+        with _client().pipeline(transaction=False) as pipeline:
+            for channel, message in gathered:
+                pipeline.publish(channel, message)
+            pipeline.execute()
+
+
+def _ringer() -> _Ringer:
+    return _ringer_of(os.getpid())
+
+
+@cache
+def _ringer_of(pid: int) -> _Ringer:
+    """A thread does not live on in a forked process."""
+    return _Ringer()

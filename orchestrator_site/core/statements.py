@@ -123,7 +123,8 @@ class _Shape:
 @cache
 def _shape(model: type[models.Model]) -> _Shape:
     key = model._meta.pk
-    fields = [f for f in model._meta.local_concrete_fields if not (isinstance(key, models.AutoField) and f is key)]
+    made = {key} if isinstance(key, models.AutoField) else set()
+    fields = [f for f in model._meta.local_concrete_fields if f not in made and not f.generated]
     columns = ", ".join(f'"{field.column}"' for field in fields)
     return _Shape(fields, f'INSERT INTO "{model._meta.db_table}" ({columns})', f'"{key.column}"')
 

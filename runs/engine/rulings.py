@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
+
 from orchestrator_site.core import canonical
+from runs import states
 from runs.engine.offer import Offered, Offers
-from runs.models import Dispatch, ToolCall
+from runs.models import Dispatch
 from tools import gate
 from tools.values import Effect, Refuse, Ruling, RunFacts
 
@@ -46,8 +49,18 @@ def gather(dispatch: Dispatch, offers: Offers, tools: Iterable[str], *, without:
 
 
 def _effects_sent(dispatch: Dispatch, tools: set[str], without: Iterable[Any]) -> frozenset[tuple[str, str]]:
-    sent = ToolCall.objects.with_effect_in(dispatch.run_id).filter(tool__in=tools).exclude(pk__in=list(without))
-    return frozenset(sent.values_list("tool", "arguments"))
+    with connection.cursor() as cursor:
+        cursor.execute(_EFFECTS_SENT, [dispatch.run_id, list(tools), states.MAY_HAVE_SENT, list(without)])
+        return frozenset(cursor.fetchall())
+
+
+# As ToolCallQuerySet.with_effect_in, which puts its statement together anew each time.
+_EFFECTS_SENT = """
+SELECT DISTINCT c.tool, c.arguments FROM runs_toolcall c
+WHERE c.dispatch_id IN (SELECT id FROM runs_dispatch WHERE run_id = %s)
+  AND c.tool = ANY(%s) AND c.effect <> 'pure' AND c.status = ANY(%s) AND c.id <> ALL(%s::uuid[])
+  AND EXISTS (SELECT FROM runs_attempt a WHERE a.call_id = c.id AND NOT a.nothing_sent)
+"""
 
 
 def rule(offered: Offered | None, arguments: str, facts: Facts, tool: str) -> Ruling:

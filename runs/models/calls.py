@@ -14,18 +14,20 @@ class ToolCallQuerySet(models.QuerySet):
         return self.filter(status__in=states.TOOL_CALL.open)
 
     def uncertain(self) -> "ToolCallQuerySet":
-        return self.filter(status=states.UNCERTAIN)
+        return self.filter(is_uncertain=True)
 
     def with_effect_in(self, run_id) -> "ToolCallQuerySet":
         """Calls of a run that sent something which cannot simply be repeated."""
-        sent = [states.EXECUTING, states.DONE, states.FAILED, states.UNCERTAIN, states.RESOLVED]
         left = Attempt.objects.filter(call=models.OuterRef("pk"), nothing_sent=False)
-        calls = self.filter(dispatch__run_id=run_id, status__in=sent).exclude(effect=Effect.PURE)
+        calls = self.filter(dispatch__run_id=run_id, status__in=states.MAY_HAVE_SENT).exclude(effect=Effect.PURE)
         return calls.filter(models.Exists(left))
 
 
 class ToolCall(models.Model):
     """One call a step asked for.
+
+    `is_uncertain` is made of the status, so that an index of the uncertain ones need not know it: with the status in
+    an index, each of a call's moves would write all its indexes anew.
 
     `arguments` is canonical JSON text, and what will be sent; `proposed_arguments` is what the model asked for, kept
     when a person edited them. `result` is exactly what the model reads.
@@ -45,6 +47,11 @@ class ToolCall(models.Model):
     effect = models.CharField(max_length=10, choices=[(e.value, e.value) for e in Effect])
     risk = models.CharField(max_length=10, choices=[(r.value, r.value) for r in Risk])
     status = models.CharField(max_length=20, choices=states.TOOL_CALL.choices(), default=states.PROPOSED)
+    is_uncertain = models.GeneratedField(
+        expression=models.Q(status=states.UNCERTAIN),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     ruling = models.TextField(blank=True)
     request = models.ForeignKey(
         "approvals.ApprovalRequest", null=True, on_delete=models.PROTECT, related_name="+", db_index=False
@@ -65,7 +72,7 @@ class ToolCall(models.Model):
             models.Index(
                 fields=["created_at"],
                 name="tool_call_uncertain",
-                condition=models.Q(status=states.UNCERTAIN),
+                condition=models.Q(is_uncertain=True),
             ),
         ]
         ordering = ["step", "position"]

@@ -5,8 +5,9 @@ from uuid import UUID
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import lifecycle, states
-from runs.models import Dispatch, Handoff, Run
-from runs.orchestration import aggregation, handoffs, nodes, routes
+from runs.models import Handoff, Run
+from runs.orchestration import aggregation, handoffs, nodes, overview, routes
+from runs.orchestration.overview import Overview
 from runs.states import StopReason
 from runs.values import Continue, Ended, Outcome, Waiting
 
@@ -14,33 +15,29 @@ from runs.values import Continue, Ended, Outcome, Waiting
 def advance(run_id: UUID) -> Outcome:
     """Safe to call at any time, any number of times. Locks: run, then nothing that a worker holds for long."""
     with events.recording() as log:
-        run = (
-            Run.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("agent__published__agent")
-            .get(pk=run_id)
-        )
-        return advance_locked(log, run)
+        return advance_locked(log, Run.objects.select_for_update(no_key=True).get(pk=run_id))
 
 
 def advance_locked(log: Record, run: Run) -> Outcome:
     """For callers that hold the run's row already."""
-    _heed(run)
+    nodes_now = overview.heed(run)
     if run.is_final:
         return Ended(StopReason(run.stop_reason))
-    if not run.dispatches.exists():
+    if not nodes_now.total:
         return begin(log, run)
+    if nodes_now.may_grow:
+        _grow(log, run)
+        nodes_now = overview.look(run)
+    if nodes_now.is_done:
+        return _finish(log, run)
+    return _follow_nodes(log, run, nodes_now)
+
+
+def _grow(log: Record, run: Run) -> None:
     handoffs.continue_accepted(log, run)
     if run.cancel_requested_at is None:
         routes.expand(log, run)
         nodes.unblock(log, run)
-    if _is_done(run):
-        return _finish(log, run)
-    return _follow_nodes(log, run)
-
-
-def _heed(run: Run) -> None:
-    """First of all: a node that ends from here on is not seen below, and stays unheeded for the next to come."""
-    Dispatch.objects.unheeded().filter(run=run).update(unheeded=False)
 
 
 def begin(log: Record, run: Run) -> Outcome:
@@ -55,21 +52,15 @@ def begin(log: Record, run: Run) -> Outcome:
     return Continue()
 
 
-def _is_done(run: Run) -> bool:
-    open_nodes = run.dispatches.open().exists()
-    open_handoffs = Handoff.objects.filter(source__run=run, status=states.PROPOSED).exists()
-    return not (open_nodes or open_handoffs)
-
-
 def _finish(log: Record, run: Run) -> Outcome:
     result = aggregation.aggregate(run)
     lifecycle.move_run(log, run, result.status, stop_reason=result.stop_reason, output=result.output, waiting_on="")
     return Ended(StopReason(result.stop_reason))
 
 
-def _follow_nodes(log: Record, run: Run) -> Outcome:
+def _follow_nodes(log: Record, run: Run, nodes_now: Overview) -> Outcome:
     """The run works while a node does, and waits, with a sentence, while all of them wait."""
-    if run.dispatches.filter(status__in=[states.QUEUED, states.WORKING]).exists():
+    if nodes_now.at_work:
         if run.status != states.WORKING:
             lifecycle.move_run(log, run, states.WORKING, waiting_on="")
         return Continue()

@@ -15,7 +15,7 @@ from orchestrator_site.core.models import Event, Observation
 from runs import carrier, doorbells, leases, orchestration, reconcile, states
 from runs.engine import effects, settling
 from runs.models import Attempt, Dispatch
-from runs.orchestration import routes
+from runs.orchestration import overview
 from runs.reconcile import Reconciler
 from runs.states import StopReason
 from tests.runs.cast import (
@@ -81,14 +81,14 @@ class TestARunThatCannotBeMoved:
     def runs(self, model, ann, monkeypatch):
         agent()
         runs = [start(ann, script(DONE)) for _ in range(3)]
-        original = routes.expand
+        original = overview.look
 
-        def expand(log, run):
+        def look(run):
             if run.pk == runs[1].pk:
                 raise RuntimeError("poison")
-            original(log, run)
+            return original(run)
 
-        monkeypatch.setattr(routes, "expand", expand)
+        monkeypatch.setattr(overview, "look", look)
         return runs
 
     def test_does_not_keep_others_from_being_woken(self, runs):

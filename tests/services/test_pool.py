@@ -2,9 +2,12 @@ import logging
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import _queries
 from psycopg_pool import ConnectionPool
 
+from orchestrator_site.core import connections
 from orchestrator_site.services.folder import DataFolder
 from orchestrator_site.services.places import socket_folder
 from orchestrator_site.services.postgres import UNSAFE_SETTINGS, postgres
@@ -40,6 +43,57 @@ def test_a_pool_is_back_soon_after_a_long_outage(data: Path, caplog: pytest.LogC
     finally:
         server.stop()
         folder.release()
+
+
+@pytest.mark.crash
+def test_a_connection_that_its_server_closed_is_never_handed_out(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside it, one that is well is handed out without a word to the server."""
+    caplog.set_level(logging.CRITICAL, "psycopg.pool")
+    folder = DataFolder(data)
+    folder.take()
+    server = postgres(folder, settings=UNSAFE_SETTINGS)
+    server.start()
+    server.wait_ready()
+    conninfo = f"host={socket_folder(data)} user=postgres dbname=postgres"
+    try:
+        check = ConnectionPool.check_connection
+        with ConnectionPool(conninfo, min_size=2, max_size=2, timeout=30, check=check) as pool:
+            pool.wait()
+            first = _pid(pool)
+            with psycopg.connect(conninfo, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [first])
+                other.execute("SELECT pg_sleep(0.2)")
+
+            assert first not in [_pid(pool) for _ in range(4)]
+
+        with ConnectionPool(conninfo, min_size=1, max_size=1, check=lambda _: None) as careless:
+            pid = _pid(careless)
+            with psycopg.connect(conninfo, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [pid])
+                other.execute("SELECT pg_sleep(0.2)")
+            with pytest.raises(psycopg.OperationalError):
+                _pid(careless)
+    finally:
+        server.stop()
+        folder.release()
+
+
+def _pid(pool: ConnectionPool) -> int:
+    with pool.connection() as connection:
+        connection.execute("SELECT 1")
+        return connection.info.backend_pid
+
+
+def test_a_statement_with_many_values_is_read_once() -> None:
+    connections.tune()
+    query = f"SELECT {', '.join(['%s'] * 100)}".encode()
+    before = _queries._query2pg.cache_info()
+
+    for _ in range(3):
+        _queries.PostgresQuery(psycopg.adapt.Transformer()).convert(query, list(range(100)))
+
+    after = _queries._query2pg.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
 
 
 def _ask_in_vain(pool: ConnectionPool) -> None:
