@@ -195,7 +195,8 @@ def _columns(model: type[Model]) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-               WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+               WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+                 AND attidentity = '' AND attgenerated = ''
                ORDER BY attnum""",
             [model._meta.db_table],
         )
