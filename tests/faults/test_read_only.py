@@ -14,6 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
 from orchestrator_site.core import events, pool, tokens, verify
@@ -24,7 +25,7 @@ from tests.faults.batch import CELLS, Cell
 from tests.model_fixtures import Process
 from tests.runs import cast
 from tests.runs.cast import eventually
-from tests.stack import Stack, database_url
+from tests.stack import Stack
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -153,7 +154,10 @@ def accounted_for(runs: list[Run], made: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("reset", [pool.refuse_read_only, None])
 def test_control_a_pool_that_keeps_its_sessions_takes_no_writes_for_ever(reset: Any) -> None:
-    with ConnectionPool(database_url(), min_size=1, max_size=1, reset=reset, kwargs={"autocommit": True}) as sessions:
+    own = connection.settings_dict
+    place = make_conninfo(dbname=own["NAME"], host=own["HOST"], port=own["PORT"] or None, user=own["USER"] or None)
+    login = {"autocommit": True, "password": own["PASSWORD"] or None}
+    with ConnectionPool(place, min_size=1, max_size=1, reset=reset, kwargs=login) as sessions:
         sessions.wait()
         with read_only(), pytest.raises(psycopg.Error), sessions.connection() as session:
             session.execute("SELECT 1")  # it was cut off

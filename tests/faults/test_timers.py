@@ -81,8 +81,8 @@ def test_two_beats_and_three_reconcilers_fire_each_timer_once(stack: Stack, ann:
         cast.overdue(cast.request_of(run))
     the_moment_comes(sleeping)
 
-    eventually(lambda: not Dispatch.objects.due().exists() and not ApprovalRequest.objects.open().exists())
-    eventually(lambda: not Dispatch.objects.unheeded().exists())
+    at_rest = [Dispatch.objects.due(), ApprovalRequest.objects.open(), Dispatch.objects.unheeded()]
+    eventually(lambda: not any(due.exists() for due in at_rest), within_seconds=60)
     at_once(reconcile.sweep, 4)  # once more, from here: nothing is due any more
 
     once = [1] * OF_EACH_KIND
