@@ -108,6 +108,9 @@ def _problem(error: Exception) -> Problem | None:
         case InternalError() if outages.is_read_only(error):
             logger.warning("answered 503: %s", error)
             return unavailable("The database takes no writes at the moment, and nothing was changed; try again.")
+        case InternalError() if outages.is_away(error):
+            logger.warning("answered 503: %s", error)
+            return unavailable()
     return None
 
 

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.test import Client
 from rest_framework.test import APIRequestFactory
 from rest_framework.throttling import BaseThrottle
@@ -130,7 +131,14 @@ def test_a_missing_scope_is_named(scene: Scene):
     assert "runs:write" in told["detail"]
 
 
-@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
+def hung_up() -> InternalError:
+    """What PostgreSQL says to whom it has cut off in the middle of a transaction."""
+    error = InternalError("gone")
+    error.__cause__ = psycopg.errors.IdleInTransactionSessionTimeout()
+    return error
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), hung_up()])
 def test_a_database_that_does_not_answer_is_503(operator: Caller, monkeypatch: pytest.MonkeyPatch, error: Exception):
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
