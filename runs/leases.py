@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 from django.db.models import F, Subquery
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from agents.models import RosterEpoch
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
+from orchestrator_site.core.prepared import Prepared
 from runs import lifecycle, state_versions, states
 from runs.errors import LostLease, Suspected
 from runs.models import Dispatch
@@ -132,17 +133,22 @@ def hold(lease: Lease) -> Dispatch:
     mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner).order_by()
     if mine.select_for_update(no_key=True).values_list("pk").first() is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
-    joined = mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
-    return joined.get()
+    return peek(lease)
 
 
 def peek(lease: Lease) -> Dispatch:
     """As `hold`, without the lock: what a worker reads before it decides. Raises LostLease."""
-    mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner)
-    joined = mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
-    if (dispatch := joined.first()) is None:
+    if (dispatch := _JOINED.first(lease.dispatch_id, lease.fence, lease.owner)) is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
     return dispatch
+
+
+def _joined(dispatch_id: UUID, fence: int, owner: str) -> models.QuerySet[Dispatch]:
+    mine = Dispatch.objects.filter(pk=dispatch_id, fence=fence, lease_owner=owner).order_by()
+    return mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
+
+
+_JOINED = Prepared(_joined, UUID(int=1), -1, "owner")
 
 
 def hold_known(lease: Lease, dispatch: Dispatch, *, hand_seconds: float | None, **changes: Any) -> Dispatch:

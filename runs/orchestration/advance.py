@@ -4,6 +4,7 @@ from uuid import UUID
 
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
+from orchestrator_site.core.prepared import Prepared
 from runs import lifecycle, states
 from runs.models import Handoff, Run
 from runs.orchestration import aggregation, handoffs, nodes, overview, routes
@@ -15,7 +16,11 @@ from runs.values import Continue, Ended, Outcome, Waiting
 def advance(run_id: UUID) -> Outcome:
     """Safe to call at any time, any number of times. Locks: run, then nothing that a worker holds for long."""
     with events.recording() as log:
-        return advance_locked(log, Run.objects.select_for_update(no_key=True).get(pk=run_id))
+        (run,) = _LOCKED(run_id)
+        return advance_locked(log, run)
+
+
+_LOCKED = Prepared(lambda run_id: Run.objects.filter(pk=run_id).select_for_update(no_key=True).order_by(), UUID(int=1))
 
 
 def advance_locked(log: Record, run: Run) -> Outcome:

@@ -1,7 +1,11 @@
 """What a run came to: the results of its last nodes, joined in order."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
+from django.db.models import QuerySet
+
+from orchestrator_site.core.prepared import Prepared
 from runs import states
 from runs.models import Dispatch, Run
 from runs.orchestration import nodes
@@ -28,5 +32,12 @@ def aggregate(run: Run) -> RunResult:
 
 def answering(run: Run) -> list[Dispatch]:
     """The nodes whose results are the run's answer: not routers that routed, nor nodes that continue another."""
-    every = run.dispatches.exclude(routes__node__isnull=False).exclude(continues_handoff__isnull=False)
-    return list(every.exclude(status=states.SKIPPED).order_by("number"))
+    return _ANSWERING(run.pk)
+
+
+def _answering(run_id: UUID) -> QuerySet[Dispatch]:
+    every = Dispatch.objects.filter(run_id=run_id).exclude(routes__node__isnull=False)
+    return every.exclude(continues_handoff__isnull=False).exclude(status=states.SKIPPED).order_by("number")
+
+
+_ANSWERING = Prepared(_answering, UUID(int=1))
