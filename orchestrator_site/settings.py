@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator_site import env
-from orchestrator_site.core.pool import refuse_read_only
 from orchestrator_site.secret_key import kept_key
 from orchestrator_site.services.places import redis_socket, socket_folder
 
@@ -121,7 +120,7 @@ DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 _is_command = Path(sys.argv[0]).name == "manage.py"
 BATON_DB_POOL = env.boolean("BATON_DB_POOL", not _is_command)
 if BATON_DB_POOL:
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15, "reset": refuse_read_only}
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 10, "timeout": 15}
 # 0 leaves the server's own limit in force, as a transaction-mode PgBouncer needs it.
 BATON_STATEMENT_SECONDS = env.integer("BATON_STATEMENT_SECONDS", 60)
 if BATON_STATEMENT_SECONDS:

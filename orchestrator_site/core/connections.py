@@ -1,7 +1,7 @@
 """How the database's library works for us where it has no parameter for it; tests/services/test_pool.py holds it.
 
-The pool comes back soon after an outage, asks a connection only when there is something to hear from it, and long
-statements are read once.
+The pool comes back soon after an outage, asks a connection only when there is something to hear from it, keeps none
+that takes no writes, and long statements are read once.
 """
 
 import select
@@ -26,9 +26,23 @@ def tune() -> None:
 
 
 def check(connection: psycopg.Connection) -> None:
-    """Raises when the server has closed the connection, which lay idle until now: a server that is gone has hung up,
-    so that only a connection with something to read is asked. As it comes, the pool asks each time."""
+    """Before one from the pool is used: raises OperationalError when the server has closed it, or it is used up.
+
+    A server that is gone has hung up, so that only a connection with something to read is asked; as it comes, the pool
+    asks each time. What is raised here, once it is closed, has the pool open another.
+    """
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
     if poll.poll(0):
         connection.execute("")
+    if _is_used_up(connection):
+        connection.close()
+        raise psycopg.OperationalError("the session takes no writes")
+
+
+def _is_used_up(connection: psycopg.Connection) -> bool:
+    """A session that began read-only, as on a standby, stays so, and serves once. The server reports it unasked."""
+    is_new = not hasattr(connection, "_served")
+    connection._served = True  # type: ignore[attr-defined]
+    said = connection.info.parameter_status
+    return not is_new and "on" in (said("default_transaction_read_only"), said("in_hot_standby"))
