@@ -129,7 +129,7 @@ class BareCelery:
         self._queue = f"bare-{way}"
         database = servers.database(f"on_celery_{way}")
         broker = servers.redis_url.replace("unix://", "redis+socket://").replace("?db=0", "?virtual_host=1")
-        self._celery = Celery(broker=broker)
+        self._celery = Celery(broker=broker, set_as_current=False)  # whoever rings for Baton asks the current one
         env = os.environ | {"BENCH_DATABASE": database, "BENCH_BROKER": broker, "PYTHONUNBUFFERED": "1"}
         self._children = [self._worker(n, servers, host.each, env) for n in range(1, host.processes + 1)]
         self._done = psycopg.connect(database, autocommit=True)
