@@ -15,6 +15,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from orchestrator_site import websocket_urls  # noqa: E402
+from orchestrator_site.core import memory  # noqa: E402
 from runs.live import hub  # noqa: E402
 
 
@@ -24,6 +25,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             _end_streams_when_asked_to_stop()
+            memory.settle()
         else:
             await hub.here().stop()
         await send({"type": f"{message['type']}.complete"})

@@ -44,7 +44,7 @@ def start(
     _check_metadata(metadata or {}, faults)
     if faults:
         raise BadRequest(faults)
-    with events.recording() as log:
+    with events.recording(together=True) as log:
         run = Run.objects.create(
             owner=owner,
             input=input,

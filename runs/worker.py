@@ -12,6 +12,7 @@ import time
 from django.conf import settings
 
 from agents import listener
+from orchestrator_site.core import memory
 from runs import carrier, leases, leaving
 from runs.live import watching
 from runs.reconcile import Reconciler
@@ -32,6 +33,7 @@ def start() -> None:
 
     listener.start_listener(leases.this_worker())
     watching.listen()
+    memory.settle()
     _reconciler = Reconciler()
     _reconciler.start()
 

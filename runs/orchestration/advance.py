@@ -51,6 +51,7 @@ def begin(log: Record, run: Run) -> Outcome:
     lifecycle.move_run(log, run, states.WORKING)
     if agent is None:
         message = "No router is at work, and the request names no agent."
+        log.writes.send()  # of this row, too
         lifecycle.move_run(log, run, states.FAILED, stop_reason=StopReason.NEEDS_HUMAN, output=message)
         return Ended(StopReason.NEEDS_HUMAN)
     nodes.add(log, run, agent, run.input, origin="run", number=1)
