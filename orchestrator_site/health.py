@@ -11,12 +11,10 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import Count, Max, Min, Model, Q, Sum
 from django.db.models.functions import Coalesce, Now
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from agents import roster
 from agents.models import WorkerRoster
-from orchestrator_site.core import checkpoints, restorations
+from orchestrator_site.core import checkpoints, doorbell, restorations
 from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, Observation
 from runs import state_versions, states
@@ -50,8 +48,7 @@ class Worker:
 
 @cache
 def _redis() -> redis.Redis:
-    retry = Retry(NoBackoff(), 0)
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, retry=retry)
+    return doorbell.connect(patience_seconds=1)
 
 
 def services() -> list[Reached]:

@@ -33,10 +33,15 @@ GATHER_SECONDS = 0.02
 MOST_WAITING = 1000
 
 
+def connect(patience_seconds: float) -> redis.Redis:
+    """One try each time, and an answer, or RedisError, within that long."""
+    limits = {"socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds}
+    return redis.Redis.from_url(settings.REDIS_URL, **limits, retry=Retry(NoBackoff(), 0))
+
+
 @cache
 def _client() -> redis.Redis:
-    retry = Retry(NoBackoff(), 0)
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, retry=retry)
+    return connect(patience_seconds=2)
 
 
 def channel(name: str) -> str:

@@ -1,5 +1,6 @@
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -8,6 +9,7 @@ from psycopg import _queries
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator_site.core import connections
+from orchestrator_site.services.child import Child
 from orchestrator_site.services.folder import DataFolder
 from orchestrator_site.services.places import socket_folder
 from orchestrator_site.services.postgres import UNSAFE_SETTINGS, postgres
@@ -15,67 +17,65 @@ from orchestrator_site.services.postgres import UNSAFE_SETTINGS, postgres
 OUTAGE_SECONDS = 8.0
 
 
-@pytest.mark.crash
-def test_a_pool_is_back_soon_after_a_long_outage(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def server(data: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Child]:
+    """A PostgreSQL of its own, which may be killed."""
     caplog.set_level(logging.CRITICAL, "psycopg.pool")
     folder = DataFolder(data)
     folder.take()
-    server = postgres(folder, settings=UNSAFE_SETTINGS)
-    server.start()
-    server.wait_ready()
-    conninfo = f"host={socket_folder(data)} user=postgres dbname=postgres"
-    check = ConnectionPool.check_connection
+    child = postgres(folder, settings=UNSAFE_SETTINGS)
+    child.start()
+    child.wait_ready()
     try:
-        with ConnectionPool(conninfo, min_size=2, max_size=2, timeout=30, check=check) as pool:
-            with pool.connection() as connection:
-                connection.execute("SELECT 1")
-            server.kill()
-            _ask_in_vain(pool)
-            time.sleep(OUTAGE_SECONDS)
-
-            server.start()
-            server.wait_ready()
-            back_at = time.monotonic()
-            with pool.connection() as connection:
-                connection.execute("SELECT 1")
-
-            assert time.monotonic() - back_at < 2, "without steady tries it stands still for seven more seconds"
+        yield child
     finally:
-        server.stop()
+        child.stop()
         folder.release()
 
 
+def place(data: Path) -> str:
+    return f"host={socket_folder(data)} user=postgres dbname=postgres"
+
+
 @pytest.mark.crash
-def test_a_connection_that_its_server_closed_is_never_handed_out(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pool_is_back_soon_after_a_long_outage(data: Path, server: Child) -> None:
+    conninfo, check = place(data), ConnectionPool.check_connection
+    with ConnectionPool(conninfo, min_size=2, max_size=2, timeout=30, check=check) as pool:
+        with pool.connection() as connection:
+            connection.execute("SELECT 1")
+        server.kill()
+        _ask_in_vain(pool)
+        time.sleep(OUTAGE_SECONDS)
+
+        server.start()
+        server.wait_ready()
+        back_at = time.monotonic()
+        with pool.connection() as connection:
+            connection.execute("SELECT 1")
+
+        assert time.monotonic() - back_at < 2, "without steady tries it stands still for seven more seconds"
+
+
+@pytest.mark.crash
+def test_a_connection_that_its_server_closed_is_never_handed_out(data: Path, server: Child) -> None:
     """Beside it, one that is well is handed out without a word to the server."""
-    caplog.set_level(logging.CRITICAL, "psycopg.pool")
-    folder = DataFolder(data)
-    folder.take()
-    server = postgres(folder, settings=UNSAFE_SETTINGS)
-    server.start()
-    server.wait_ready()
-    conninfo = f"host={socket_folder(data)} user=postgres dbname=postgres"
-    try:
-        check = ConnectionPool.check_connection
-        with ConnectionPool(conninfo, min_size=2, max_size=2, timeout=30, check=check) as pool:
-            pool.wait()
-            first = _pid(pool)
-            with psycopg.connect(conninfo, autocommit=True) as other:
-                other.execute("SELECT pg_terminate_backend(%s)", [first])
-                other.execute("SELECT pg_sleep(0.2)")
+    conninfo, check = place(data), ConnectionPool.check_connection
+    with ConnectionPool(conninfo, min_size=2, max_size=2, timeout=30, check=check) as pool:
+        pool.wait()
+        first = _pid(pool)
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [first])
+            other.execute("SELECT pg_sleep(0.2)")
 
-            assert first not in [_pid(pool) for _ in range(4)]
+        assert first not in [_pid(pool) for _ in range(4)]
 
-        with ConnectionPool(conninfo, min_size=1, max_size=1, check=lambda _: None) as careless:
-            pid = _pid(careless)
-            with psycopg.connect(conninfo, autocommit=True) as other:
-                other.execute("SELECT pg_terminate_backend(%s)", [pid])
-                other.execute("SELECT pg_sleep(0.2)")
-            with pytest.raises(psycopg.OperationalError):
-                _pid(careless)
-    finally:
-        server.stop()
-        folder.release()
+    with ConnectionPool(conninfo, min_size=1, max_size=1, check=lambda _: None) as careless:
+        pid = _pid(careless)
+        with psycopg.connect(conninfo, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+            other.execute("SELECT pg_sleep(0.2)")
+        with pytest.raises(psycopg.OperationalError):
+            _pid(careless)
 
 
 def _pid(pool: ConnectionPool) -> int:
