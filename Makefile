@@ -11,7 +11,7 @@ READY := .venv/.installed
 PRODUCTION = BATON_DEBUG=0 BATON_PUBLIC_URL=https://baton.example.com SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(64))") \
 	BATON_CHECKPOINT_KEY_FILE=$(or $(BATON_DATA_DIR),.data)/checkpoint_key.pem
 
-.PHONY: up demo test check format browser crash chaos bench clean
+.PHONY: up demo test check format browser crash chaos bench bench-safety clean
 
 up: $(READY)
 	$(BIN)/python manage.py up $(ARGS)
@@ -35,6 +35,10 @@ chaos: $(READY)
 # Beside its peers, its promises and its limits: benchmarks/README.md. make bench ARGS='--quick --case latency'
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# A model that obeys every attacker, with and without the gate: docs/information-flow.md. ARGS='--every 6' for a taste.
+bench-safety: $(READY)
+	$(BIN)/python -m tests.hostile $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -16,15 +16,17 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from agents import manifests
+from agents import manifests, transition_pages  # noqa: F401  the pages register themselves
 from agents.errors import AgentsError, NotPublishable
 from agents.forms import LIMITS, ManifestForm, place
-from agents.models import Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
+from agents.models import Agent, FailureRule, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
+from agents.routing import pages  # noqa: F401  registers its own
 from agents.values import Limits, Problem
 from orchestrator_site.core import events
 from orchestrator_site.core.admin_bases import (
     COLOURS,
     Page,
+    Recorded,
     Viewed,
     changed_elsewhere,
     each,
@@ -34,6 +36,7 @@ from orchestrator_site.core.admin_bases import (
     row_link,
     row_url,
     short,
+    shown_as_json,
     who,
 )
 
@@ -97,7 +100,7 @@ class AgentAdmin(Viewed):
     actions = ["retire_chosen", "reinstate_chosen"]
     actions_detail = ["new_version", "compare", "publish_draft", "roll_back", "retire", "reinstate"]
     fieldsets = [
-        (None, {"fields": ["slug", "title", "owns", "kind", "state", "models_shown", "tools_shown"]}),
+        (None, {"fields": ["slug", "title", "owns_whole", "kind", "state", "models_shown", "tools_shown"]}),
         ("Versions", {"fields": ["versions_shown"]}),
     ]
 
@@ -239,6 +242,10 @@ class AgentAdmin(Viewed):
     def owns(self, agent: Agent) -> str:
         return short(agent.published.owns) if agent.published else "-"
 
+    @admin.display(description="owns")
+    def owns_whole(self, agent: Agent) -> str:
+        return agent.published.owns if agent.published else "-"
+
     @display(description="kind", label={"router": "primary", "supervisor": "info"}, ordering="published__kind")
     def kind(self, agent: Agent) -> str:
         return agent.published.kind if agent.published else ""
@@ -330,11 +337,13 @@ class ManifestAdmin(Page):
     ordering = ["-id"]
     sortable_by = ["created_at", "published_at"]
     form = ManifestForm
+    schema_shown = shown_as_json("output_schema", "JSON Schema of its answer")
     change_form_before_template = "admin/heading.html"
     actions = ["publish_chosen"]
     actions_detail = ["start_next", "compare", "put_to_work"]
     editing: list[tuple[str | None, dict[str, Any]]] = [
         (None, {"fields": ["slug", "title", "owns", "kind"]}),
+        ("Routing", {"fields": ["routable", "exemplars"]}),
         ("System prompt", {"fields": ["system_prompt"]}),
         ("Models", {"fields": ["models"]}),
         ("Tools", {"fields": ["grants"]}),
@@ -345,17 +354,23 @@ class ManifestAdmin(Page):
                     ("iterations", "tool_calls_per_turn"),
                     ("tokens_per_call", "tokens_total"),
                     ("cost_usd", "wall_seconds"),
+                    "children",
                 ],
                 "description": "Reaching one ends the agent's part with its own stop reason; it never counts as done.",
             },
         ),
+        ("Context", {"fields": ["context_tokens", "summariser"]}),
         ("Handoffs", {"fields": ["handoff_targets", "seen"]}),
+        ("Contract", {"fields": ["output_schema"]}),
     ]
     viewing = [
         (None, {"fields": ["agent", "number", "state", "title", "owns", "kind"]}),
+        ("Routing", {"fields": ["routable", "exemplars_shown"]}),
         ("System prompt", {"fields": ["prompt_shown"]}),
+        ("Contract", {"fields": ["schema_shown"]}),
         ("Models and limits", {"fields": ["models_shown", "limits_shown"]}),
         ("Tools", {"fields": ["grants_shown"]}),
+        ("Context", {"fields": ["summariser"]}),
         ("Handoffs", {"fields": ["targets_shown"]}),
         ("Who", {"fields": ["created_by", "created_at", "published_by", "published_at"]}),
     ]
@@ -503,6 +518,10 @@ class ManifestAdmin(Page):
     def prompt_shown(self, manifest: Manifest) -> str:
         return preformatted(manifest.system_prompt)
 
+    @admin.display(description="requests like these are its own")
+    def exemplars_shown(self, manifest: Manifest) -> str:
+        return preformatted("\n".join(map(str, manifest.exemplars))) if manifest.exemplars else "-"
+
     @admin.display(description="models, first choice first")
     def models_shown(self, manifest: Manifest) -> str:
         return " → ".join(map(str, manifest.models)) or "-"
@@ -510,7 +529,8 @@ class ManifestAdmin(Page):
     @admin.display(description="limits")
     def limits_shown(self, manifest: Manifest) -> str:
         told = {name: limit.description or "calls of one turn" for name, limit in Limits.model_fields.items()}
-        lines = [(manifest.limits.get(name, "-"), description) for name, description in told.items()]
+        given = {name: limit for name, limit in manifest.limits.items() if limit is not None}
+        lines = [(given.get(name, "-"), description) for name, description in told.items()]
         return render_to_string("admin/agents/manifest/limits.html", {"lines": lines})
 
     @admin.display(description="granted tools")
@@ -547,7 +567,8 @@ class ModelEntryAdmin(Page):
             "Prices, in US dollars per million tokens",
             {
                 "fields": [("input_price", "output_price"), ("cache_read_price", "cache_write_price")],
-                "description": "Budgets are reserved and settled by these.",
+                "description": "Budgets are reserved and settled by these. Without them the model is never asked; "
+                "where it costs nothing, write 0.",
             },
         ),
     ]
@@ -568,7 +589,8 @@ class ModelEntryAdmin(Page):
 
 
 @admin.register(OrderingRule)
-class OrderingRuleAdmin(Page):
+class OrderingRuleAdmin(Recorded):
+    recorded_as = "ordering_rule"
     list_display = ["rule", "reason"]
     search_fields = ["before__slug", "after__slug", "reason"]
     list_select_related = ["before", "after"]
@@ -577,22 +599,34 @@ class OrderingRuleAdmin(Page):
     def rule(self, rule: OrderingRule) -> str:
         return str(rule)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.has_change_permission(request, obj)
+    def facts(self, row: OrderingRule) -> dict[str, Any]:
+        return {"rule": str(row), "reason": row.reason}
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        """One by one: each deletion is an event."""
-        return {name: known for name, known in super().get_actions(request).items() if name != "delete_selected"}
 
-    def save_model(self, request: HttpRequest, obj: OrderingRule, form: Any, change: bool) -> None:
-        with events.recording() as log:
-            obj.save()
-            log.platform("ordering_rule_saved", actor=_actor(request), rule=str(obj), reason=obj.reason)
+@admin.register(FailureRule)
+class FailureRuleAdmin(Recorded):
+    recorded_as = "failure_rule"
+    list_display = ["agent", "tries", "fallbacks", "reroute", "ask_person", "skip"]
+    search_fields = ["agent__slug"]
+    list_select_related = ["agent"]
+    fieldsets = [
+        (None, {"fields": ["agent"]}),
+        ("Again", {"fields": [("tries", "backoff_seconds")]}),
+        ("Then by others", {"fields": ["fallbacks", "reroute"]}),
+        ("Then", {"fields": ["ask_person", "skip"]}),
+    ]
 
-    def delete_model(self, request: HttpRequest, obj: OrderingRule) -> None:
-        with events.recording() as log:
-            log.platform("ordering_rule_deleted", actor=_actor(request), rule=str(obj), reason=obj.reason)
-            obj.delete()
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        told = {
+            "tries": "how often it is tried, the first time included",
+            "backoff_seconds": "the pause before the second try; it doubles with each",
+            "fallbacks": 'slugs of agents, in order, as a JSON list: ["orders", "letters"]',
+        }
+        return super().get_form(request, obj, change, **kwargs | {"help_texts": told})
+
+    def facts(self, row: FailureRule) -> dict[str, Any]:
+        names = ("tries", "fallbacks", "reroute", "ask_person", "skip")
+        return {"agent": row.agent.slug, **{name: getattr(row, name) for name in names}}
 
 
 def _actor(request: HttpRequest) -> str:
@@ -603,7 +637,7 @@ def _actor(request: HttpRequest) -> str:
 class WorkerRosterAdmin(Viewed):
     """What each worker process says it serves."""
 
-    list_display = ["worker", "host", "pid", "epoch", "seen_at", "error_short"]
+    list_display = ["worker", "host", "pid", "epoch", "isolates", "seen_at", "error_short"]
 
     @admin.display(description="error")
     def error_short(self, row: WorkerRoster) -> str:

@@ -4,6 +4,7 @@ AgentsError
 ├── InvalidSlug
 ├── ManifestIsPublished
 ├── ManifestIsADraft
+├── NotTeachable
 └── NotPublishable   (carries its problems)
 """
 
@@ -26,6 +27,10 @@ class ManifestIsPublished(AgentsError):
 
 class ManifestIsADraft(AgentsError):
     """Only versions that were published once can be rolled back to."""
+
+
+class NotTeachable(AgentsError):
+    """A text that cannot be an exemplar; says how it could."""
 
 
 class NotPublishable(AgentsError):

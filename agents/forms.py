@@ -1,5 +1,6 @@
 """The form of a manifest draft. Whatever is wrong comes back at its field, with everything that was typed."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from agents import manifests
@@ -32,6 +34,7 @@ KINDS = [
     (AgentKind.WORKER.value, "worker: does the work with its tools"),
     (AgentKind.ROUTER.value, "router: passes requests to the agents who own them"),
     (AgentKind.SUPERVISOR.value, "supervisor: works, and may dispatch to others"),
+    (AgentKind.PLANNER.value, "planner: answers with a plan, which is carried out"),
 ]
 LIMITS = tuple(Limits.model_fields)
 OVERRIDES = ("risk_floor", "always_confirm", "timeout_seconds", "result_limit_bytes")
@@ -64,7 +67,10 @@ def _catalogue(chosen: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _model_line(entry: ModelEntry) -> str:
-    prices = f"{entry.input_price.normalize():f} / {entry.output_price.normalize():f} USD per million tokens"
+    if entry.input_price is None or entry.output_price is None:
+        prices = "no price: it is never asked"
+    else:
+        prices = f"{entry.input_price.normalize():f} / {entry.output_price.normalize():f} USD per million tokens"
     return f"{entry.name} · {prices}" + ("" if entry.enabled else " · disabled")
 
 
@@ -128,6 +134,13 @@ def _all_tools() -> tuple[dict[str, ToolSpec], dict[str, str]]:
     return specs, {row.tool.name: f"v{row.number}" for row in rows} | dict.fromkeys(platform, "platform")
 
 
+class SchemaField(forms.JSONField):
+    """A JSON Schema as an operator reads it; nothing where there is none."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, dict) else value or ""
+
+
 class GrantsField(forms.Field):
     widget = GrantsWidget
 
@@ -159,6 +172,24 @@ def _words(path: Sequence[Any]) -> str:
     return " ".join(str(part).replace("_", " ") for part in path)
 
 
+# The exemplars
+
+
+class ExemplarsField(forms.CharField):
+    """One request a line; a list of them."""
+
+    widget = UnfoldAdminTextareaWidget({"rows": 8})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> list[str]:  # type: ignore[override]
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return list(initial or []) != self.clean(data)
+
+
 # The form
 
 
@@ -169,6 +200,7 @@ def _limit(name: str, label: str) -> forms.Field:
     told = f"{limit.description or 'calls of one turn'}; {bounds.get('ge', 0)} to {bounds.get('le', 'any')}"
     common: dict[str, Any] = {
         "label": label,
+        "required": limit.default is not None,
         "initial": limit.default,
         "help_text": f"{told[:1].upper()}{told[1:]}.".replace(" to any.", " or more."),
         "min_value": bounds.get("ge"),
@@ -218,6 +250,25 @@ class ManifestForm(forms.ModelForm):
         label="May propose a handoff to",
         help_text="A person accepts or declines each proposal.",
     )
+    output_schema = SchemaField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 8, "class": "baton-prompt"}),
+        label="JSON Schema of its answer",
+        help_text="Empty: it answers in any words. Else its answer is JSON alone; one that does not fit is returned to "
+        "it once with what is wrong, and a second one ends it. It writes the properties in the order of “required”.",
+    )
+    routable = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget,
+        label="Requests may be routed to it",
+        help_text="By what they are like. Off for judges, summarisers and others whom the platform gives their work.",
+    )
+    exemplars = ExemplarsField(
+        required=False,
+        label="Requests like these are its own",
+        help_text="One a line, in the words that people use. From five on it is routed to without a question.",
+    )
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     iterations = _limit("iterations", "Model calls")
     tokens_per_call = _limit("tokens_per_call", "Tokens of a reply")
@@ -225,10 +276,30 @@ class ManifestForm(forms.ModelForm):
     cost_usd = _limit("cost_usd", "US dollars")
     wall_seconds = _limit("wall_seconds", "Seconds")
     tool_calls_per_turn = _limit("tool_calls_per_turn", "Tool calls of a turn")
+    children = _limit("children", "Agents a supervisor may dispatch")
+    context_tokens = _limit("context_tokens", "Tokens of a request")
+    summariser = forms.ChoiceField(
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        label="Its old turns are summarised by",
+        help_text="Asked when they no longer fit into its model's window and leaving out old results is not enough.",
+    )
 
     class Meta:
         model = Manifest
-        fields = ["title", "owns", "kind", "system_prompt", "models", "grants", "handoff_targets"]
+        fields = [
+            "title",
+            "owns",
+            "kind",
+            "system_prompt",
+            "models",
+            "grants",
+            "handoff_targets",
+            "summariser",
+            "output_schema",
+            "routable",
+            "exemplars",
+        ]
 
     agent: Agent | None = None
     publishing = False
@@ -243,18 +314,23 @@ class ManifestForm(forms.ModelForm):
         self.initial = {**self._limits(), **self.initial, "seen": _digest(self.instance)}
         targets: Any = self.fields["handoff_targets"]
         targets.choices = self._targets()
+        summarisers: Any = self.fields["summariser"]
+        summarisers.choices = [("", "the installation's summariser"), *self._others(self.initial.get("summariser"))]
 
     def _limits(self) -> dict[str, Any]:
         kept = self.instance.limits if isinstance(self.instance.limits, dict) else {}
         return {name: kept[name] for name in LIMITS if name in kept}
 
     def _targets(self) -> list[tuple[str, str]]:
+        return self._others(*self.initial.get("handoff_targets") or [])
+
+    def _others(self, *chosen: str | None) -> list[tuple[str, str]]:
+        """Every other agent, and those that are named and are not there."""
         own = self.agent.slug if self.agent else ""
         agents = Agent.objects.exclude(slug=own).select_related("published")
         told = [(agent.slug, _agent_line(agent)) for agent in agents]
-        chosen = self.initial.get("handoff_targets") or []
         known = dict(told)
-        return told + [(slug, f"{slug} (no such agent)") for slug in chosen if slug not in known]
+        return told + [(slug, f"{slug} (no such agent)") for slug in chosen if slug and slug not in known]
 
     def clean_slug(self) -> str:
         slug = self.cleaned_data["slug"]

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from agents import roster
+from tools.executors import isolation
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,9 @@ CONNECTION = {
 }
 
 _SEEN = """
-INSERT INTO agents_workerroster (worker, host, pid, epoch, error) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO agents_workerroster (worker, host, pid, isolates, epoch, error) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (worker) DO UPDATE SET host = excluded.host, pid = excluded.pid, epoch = excluded.epoch,
-    error = excluded.error, seen_at = now(),
+    isolates = excluded.isolates, error = excluded.error, seen_at = now(),
     started_at = CASE WHEN agents_workerroster.pid = excluded.pid AND agents_workerroster.host = excluded.host
                       THEN agents_workerroster.started_at ELSE now() END
 """
@@ -113,7 +114,7 @@ class Listener(threading.Thread):
         served: Served = (here.epoch, here.error_text()) if here else (0, "")
         if served == self._told and time.monotonic() - self._told_at < HEARTBEAT_SECONDS:
             return
-        database.execute(_SEEN, [self.worker_id, socket.gethostname(), os.getpid(), *served])
+        database.execute(_SEEN, [self.worker_id, socket.gethostname(), os.getpid(), isolation.is_possible(), *served])
         self._told, self._told_at = served, time.monotonic()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ import httpx2
 from anthropic import APIConnectionError, APIStatusError, APITimeoutError
 from django.conf import settings
 
-from agents import connections, deadlines, wire
+from agents import catalogue, connections, deadlines, wire
+from agents.transcripts import to_json
 from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, Usage
 from orchestrator_site.core.own_secrets import PLATFORM_OWN
 
@@ -48,6 +50,7 @@ def complete(request: ModelRequest, on_text: OnText | None = None) -> ModelReply
     access = _access(request)
     if isinstance(access, ModelFailure):
         return access
+    request = _with_supported_schema(request)
     reading = _Reading()
     try:
         client = _sent(lambda timeout: _client(access), request)
@@ -71,16 +74,57 @@ class _NotAReply(Exception):
         self.code, self.sentence = code, sentence
 
 
+# What a provider can hold an answer to
+
+
+def _with_supported_schema(request: ModelRequest) -> ModelRequest:
+    if request.output_schema is None:
+        return request
+    return replace(request, output_schema=_supported(to_json(request.output_schema)))
+
+
+@lru_cache(maxsize=256)
+def _supported(schema: str) -> Mapping[str, Any] | None:
+    """The part of a schema, given as JSON, that providers hold an answer to; the rest of it goes into descriptions.
+
+    None where it cannot be said in their terms: the platform checks the answer all the same.
+    """
+    try:
+        return anthropic.transform_schema(_plain(json.loads(schema)))
+    except Exception as error:  # the SDK's helper names no errors of its own
+        logger.warning("an output schema is not given to the provider: %s", error)
+        return None
+
+
+def _plain(part: Any) -> Any:
+    """A list of types becomes the `anyOf` that says the same, and properties come in the order of `required`.
+
+    A model writes them in that order: what it has to think of first stands first. A row keeps no order but a list's.
+    """
+    if isinstance(part, list):
+        return [_plain(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    plain = {name: _plain(inner) for name, inner in part.items()}
+    if isinstance(properties := plain.get("properties"), dict):
+        first = [name for name in plain.get("required", ()) if name in properties]
+        plain["properties"] = {name: properties[name] for name in [*first, *properties]}
+    if not isinstance(kinds := plain.get("type"), list):
+        return plain
+    told = {name: plain.pop(name) for name in ("title", "description", "$defs") if name in plain}
+    return told | {"anyOf": [plain | {"type": kind} for kind in kinds]}
+
+
 # Where, and with which key
 
 
 @dataclass(frozen=True)
 class _Access:
-    base_url: str | None
+    base_url: str
     key: str
 
     def __repr__(self) -> str:
-        return f"access to {self.base_url or 'the default model server'}"
+        return f"access to {self.base_url}"
 
 
 def _access(request: ModelRequest) -> _Access | ModelFailure:
@@ -100,7 +144,7 @@ def _access(request: ModelRequest) -> _Access | ModelFailure:
         problem = f"ANTHROPIC_API_KEY is not set, and the model {model.name!r} has no credential of its own."
     if not key.strip():
         return ModelFailure(FailureKind.NEXT_ACCESS, "no_key", problem, sent=False)
-    return _Access(model.endpoint or settings.ANTHROPIC_BASE_URL or None, key.strip())
+    return _Access(catalogue.endpoint(model), key.strip())
 
 
 _clients: dict[_Access, anthropic.Anthropic] = {}
@@ -409,7 +453,7 @@ def _sentence(error: APIStatusError, request: ModelRequest, access: _Access) -> 
 
 def _way_out(error: APIStatusError, request: ModelRequest) -> str:
     model = request.model
-    held = model.credential.removeprefix("env:") or "ANTHROPIC_API_KEY"
+    held = catalogue.key_name(model)
     if _is_spent(error):
         return f"Raise the limit or add credit at the provider of the key in {held}, then retry the run."
     if error.status_code == 401 or error.type == "authentication_error":

@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from django.db.models.functions import Now
 from pydantic import ValidationError
 
 from agents.errors import InvalidSlug, ManifestIsADraft, ManifestIsPublished, NotPublishable
-from agents.models import SLUG, SLUG_LENGTH, Agent, Manifest, ModelEntry
+from agents.models import EXEMPLAR_LENGTH, SLUG, SLUG_LENGTH, Agent, Manifest, ModelEntry
 from agents.roster import slug_of
-from agents.values import AgentKind, GrantSpec, ManifestSpec, Problem
-from orchestrator_site.core import canonical, events
+from agents.values import AgentKind, GrantSpec, ManifestSpec, Problem, no_such
+from orchestrator_site.core import canonical, events, json_schema
 from tools import registry
 from tools.models import Tool
 
@@ -156,6 +156,9 @@ def problems(spec: ManifestSpec, agent: Agent) -> list[Problem]:
         *_model_problems(spec),
         *_grant_problems(spec.grants),
         *_handoff_problems(spec, agent),
+        *_summariser_problems(spec, agent),
+        *_schema_problems(spec),
+        *_exemplar_problems(spec.exemplars, agent),
     ]
 
 
@@ -165,6 +168,27 @@ def _text_problems(spec: ManifestSpec) -> Iterator[Problem]:
             yield Problem(name, "there is nothing in it.")
 
 
+def _summariser_problems(spec: ManifestSpec, agent: Agent) -> Iterator[Problem]:
+    if not spec.summariser:
+        return
+    active = dict(Agent.objects.values_list("slug", "active"))
+    if spec.summariser == agent.slug:
+        yield Problem("summariser", "an agent does not summarise its own turns.")
+    elif spec.summariser not in active:
+        yield Problem("summariser", no_such("agent", spec.summariser, active))
+    elif not active[spec.summariser]:
+        yield Problem("summariser", f"the agent {spec.summariser!r} is retired.")
+
+
+def _schema_problems(spec: ManifestSpec) -> Iterator[Problem]:
+    if spec.output_schema is None:
+        return
+    if spec.kind == AgentKind.ROUTER:
+        yield Problem("output_schema", "a router answers by its routes: leave it empty.")
+    for sentence in json_schema.problems(spec.output_schema):
+        yield Problem("output_schema", sentence)
+
+
 def _model_problems(spec: ManifestSpec) -> Iterator[Problem]:
     yield from _repeats("models", spec.models, "model")
     catalogue = {entry.name: entry for entry in ModelEntry.objects.all()}
@@ -172,7 +196,7 @@ def _model_problems(spec: ManifestSpec) -> Iterator[Problem]:
     for index, name in enumerate(spec.models):
         entry = catalogue.get(name)
         if entry is None:
-            yield Problem(f"models.{index}", _no_such("model", name, catalogue))
+            yield Problem(f"models.{index}", no_such("model", name, catalogue))
         elif not entry.enabled:
             yield Problem(f"models.{index}", f"the model {name!r} is disabled.")
         elif wanted > entry.output_limit:
@@ -192,7 +216,7 @@ def _grant_problems(grants: Sequence[GrantSpec]) -> Iterator[Problem]:
         if slug_of(name):
             sentence = f"{name!r} is not granted: routers and supervisors are offered it by the roster."
         else:
-            sentence = _no_such("tool", name, candidates)
+            sentence = no_such("tool", name, candidates)
         yield Problem(f"grants.{index}.tool", sentence)
 
 
@@ -205,9 +229,24 @@ def _handoff_problems(spec: ManifestSpec, agent: Agent) -> Iterator[Problem]:
         if slug == agent.slug:
             yield Problem(f"handoff_targets.{index}", "an agent cannot hand off to itself.")
         elif slug not in active:
-            yield Problem(f"handoff_targets.{index}", _no_such("agent", slug, active))
+            yield Problem(f"handoff_targets.{index}", no_such("agent", slug, active))
         elif not active[slug]:
             yield Problem(f"handoff_targets.{index}", f"the agent {slug!r} is retired.")
+
+
+def _exemplar_problems(exemplars: Sequence[str], agent: Agent) -> Iterator[Problem]:
+    """A request cannot be meant for two: what another agent at work has already is named with that agent."""
+    yield from _repeats("exemplars", exemplars, "request")
+    others = Agent.objects.at_work().exclude(slug=agent.slug).values_list("slug", "published__exemplars")
+    taken = {text: slug for slug, texts in (others if exemplars else ()) for text in texts}
+    for index, text in enumerate(exemplars):
+        if not text.strip():
+            yield Problem(f"exemplars.{index}", "there is nothing in it.")
+        elif len(text) > EXEMPLAR_LENGTH:
+            sentence = f"it has {len(text)} characters, and a request of {EXEMPLAR_LENGTH} says enough: shorten it."
+            yield Problem(f"exemplars.{index}", sentence)
+        elif text in taken:
+            yield Problem(f"exemplars.{index}", f"{text!r} is an exemplar of {taken[text]!r} too: take one away.")
 
 
 def _repeats(field: str, names: Sequence[str], noun: str, suffix: str = "") -> Iterator[Problem]:
@@ -215,12 +254,6 @@ def _repeats(field: str, names: Sequence[str], noun: str, suffix: str = "") -> I
         if count > 1:
             last = len(names) - 1 - list(reversed(names)).index(name)
             yield Problem(f"{field}.{last}{suffix}", f"the {noun} {name!r} is listed {count} times.")
-
-
-def _no_such(noun: str, name: str, known: Iterable[str]) -> str:
-    sentence = f"there is no {noun} named {name!r}"
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"{sentence}; did you mean {close[0]!r}?" if close else f"{sentence}."
 
 
 # What changed

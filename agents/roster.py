@@ -5,16 +5,18 @@ listener at the commit. A process that missed it learns of it from the epoch a d
 """
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
 from pydantic import ValidationError
 
-from agents.models import Agent, Manifest, OrderingRule, RosterEpoch
-from agents.values import AgentKind, ManifestSpec
+from agents.models import Agent, Manifest, OrderingRule, RosterEpoch, Transition
+from agents.values import AgentKind, Edge, ManifestSpec
+from tools.models import outbound as outbound_rows
+from tools.outbound import Outbound
 
 T = TypeVar("T")
 
@@ -65,13 +67,17 @@ class Rule:
 class Roster:
     """`errors` says, by slug, whose published manifest cannot be read; such an agent keeps its last good entry.
 
+    `transitions` are the rows of it by the slugs of source and target; "" stands for any source.
+    `outbound` is where tools may lead: read with the rest, so that a call that is being sent asks no row for it.
     `kept` holds what was read from the rows of this epoch, or worked out from them: it goes when the roster goes.
     """
 
     epoch: int
     entries: Mapping[str, Entry]
     rules: tuple[Rule, ...] = ()
+    transitions: Mapping[tuple[str, str], Edge] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+    outbound: Outbound = field(default_factory=Outbound)
     kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def keep(self, key: Hashable, read: Callable[[], T]) -> T:
@@ -83,14 +89,31 @@ class Roster:
     def entry(self, slug: str) -> Entry | None:
         return self.entries.get(slug)
 
-    def dispatch_tools(self, for_manifest: ManifestSpec, slug: str = "") -> list[dict[str, Any]]:
-        """The `dispatch_to_*` tools of this manifest, `slug` being its own agent, which is left out.
+    def edge(self, source: str, target: str) -> Edge:
+        """What may pass between two agents. Either row forbids; the pair's own row says the rest, and takes the
+        target's contract where it has none."""
+        of_any, own = self.transitions.get(("", target), Edge()), self.transitions.get((source, target))
+        if own is None:
+            return of_any
+        return replace(
+            own,
+            may_hand_over=own.may_hand_over and of_any.may_hand_over,
+            may_dispatch=own.may_dispatch and of_any.may_dispatch,
+            contract=of_any.contract if own.contract is None else own.contract,
+        )
 
-        None for workers. Sorted by name, so that the provider's prompt cache hits.
+    def dispatch_tools(self, for_manifest: ManifestSpec, slug: str = "") -> list[dict[str, Any]]:
+        """The `dispatch_to_*` tools of this manifest, `slug` being its own agent, which is left out, as is whoever a
+        transition keeps from it; and for a router, whoever no request is routed to.
+
+        None but for routers and supervisors. Sorted by name, so that the provider's prompt cache hits.
         """
-        if for_manifest.kind == AgentKind.WORKER:
+        if for_manifest.kind not in (AgentKind.ROUTER, AgentKind.SUPERVISOR):
             return []
-        return [_dispatch_tool(entry) for name, entry in sorted(self.entries.items()) if name != slug]
+        names = [name for name in sorted(self.entries) if name != slug and self.edge(slug, name).may_dispatch]
+        if for_manifest.kind == AgentKind.ROUTER:
+            names = [name for name in names if self.entries[name].spec.routable]
+        return [_dispatch_tool(self.entries[name], for_manifest.kind, self.rules) for name in names]
 
     def error_text(self) -> str:
         return "\n".join(f"{slug}: {error}" for slug, error in sorted(self.errors.items()))
@@ -107,17 +130,35 @@ def slug_of(tool_name: str) -> str | None:
     return tool_name.removeprefix(_DISPATCH).replace("_", "-")
 
 
-def _dispatch_tool(entry: Entry) -> dict[str, Any]:
+def _dispatch_tool(entry: Entry, by: AgentKind, rules: Iterable[Rule]) -> dict[str, Any]:
+    after = [f"{rule.before} comes before it: {rule.reason}" for rule in rules if rule.after == entry.slug]
+    owns = f"Give a task to {entry.spec.title}, who is responsible for: {entry.owns}"
+    task = {"type": "string", "description": "The task in full; nothing else is passed on."}
     return {
         "name": dispatch_tool_name(entry.slug),
-        "description": f"Give a task to {entry.spec.title}, who is responsible for: {entry.owns}",
+        "description": " ".join([owns, *after]),
         "input_schema": {
             "type": "object",
-            "properties": {"task": {"type": "string", "description": "The task in full; nothing else is passed on."}},
-            "required": ["task"],
+            "properties": {"task": task} | (_DECISION if by == AgentKind.ROUTER else {}),
+            "required": ["task", "confidence"] if by == AgentKind.ROUTER else ["task"],
             "additionalProperties": False,
         },
     }
+
+
+# What a router says of its decision. Of how sure it is it has to say something: below a bar it is told to ask.
+_DECISION = {
+    "confidence": {"type": "number", "minimum": 0, "maximum": 1, "description": "how sure you are that it is theirs"},
+    "alongside": {
+        "type": "boolean",
+        "description": "true: needs nothing of what those you dispatched before it come to, so it may begin with them",
+    },
+    "query": {
+        "type": "string",
+        "maxLength": 300,
+        "description": "where it has to look something up: what to search for, in a few words",
+    },
+}
 
 
 # This process's copy
@@ -177,7 +218,19 @@ def _read(before: Roster | None) -> Roster:
             if before is not None and (last_good := before.entry(agent.slug)):
                 entries[agent.slug] = last_good
     rules = OrderingRule.objects.values_list("before__slug", "after__slug", "reason")
-    return Roster(epoch, MappingProxyType(entries), tuple(Rule(*rule) for rule in rules), MappingProxyType(errors))
+    return Roster(
+        epoch,
+        MappingProxyType(entries),
+        tuple(Rule(*rule) for rule in rules),
+        MappingProxyType(_transitions()),
+        MappingProxyType(errors),
+        outbound_rows.read(),
+    )
+
+
+def _transitions() -> dict[tuple[str, str], Edge]:
+    rows = Transition.objects.select_related("source", "target", "summariser")
+    return {(row.source.slug if row.source else "", row.target.slug): row.edge() for row in rows}
 
 
 def _entry(slug: str, manifest: Manifest) -> Entry:

@@ -38,6 +38,8 @@ class ManifestSerializer(serializers.ModelSerializer):
     grants = serializers.JSONField()
     limits = serializers.JSONField()
     handoff_targets = serializers.ListField(child=serializers.CharField())
+    output_schema = serializers.JSONField(allow_null=True)
+    exemplars = serializers.ListField(child=serializers.CharField())
     is_draft = serializers.BooleanField()
     created_by = serializers.CharField(source="created_by.username", default=None, allow_null=True)
     published_by = serializers.CharField(source="published_by.username", default=None, allow_null=True)

@@ -1,4 +1,4 @@
-"""A transcript: messages that are only ever added, each written as JSON once."""
+"""A transcript: messages that are only ever added, or added to at the end, each written as JSON once."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,16 @@ class Transcript(Sequence[Message]):
     def append(self, message: Message) -> None:
         self.written.append(to_json(message).encode())
         self._messages.append(message)
+
+    def add_to_last(self, blocks: Sequence[Mapping[str, Any]]) -> None:
+        """More blocks for the newest message, where that is a user's; else a user message of their own."""
+        if not self._messages or self._messages[-1]["role"] != "user":
+            self.append({"role": "user", "content": list(blocks)})
+            return
+        self.written.pop()
+        content = self._messages.pop()["content"]
+        before = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        self.append({"role": "user", "content": [*before, *blocks]})
 
     def __len__(self) -> int:
         return len(self._messages)

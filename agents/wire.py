@@ -43,6 +43,8 @@ def _head(request: ModelRequest) -> dict[str, Any]:
         head["system"] = [{"type": "text", "text": request.system, "cache_control": EPHEMERAL}]
     if request.tools:
         head["tools"] = [*request.tools[:-1], {**request.tools[-1], "cache_control": EPHEMERAL}]
+    if request.output_schema is not None:
+        head["output_config"] = {"format": {"type": "json_schema", "schema": request.output_schema}}
     return head
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from approvals import kinds
-from approvals.models import MAY_DECIDE, ApprovalRequest, Decision
+from approvals.models import MAY_DECIDE, ApprovalRequest, Decision, StandingApproval
 from orchestrator_site.core.admin_bases import (
     COLOURS,
     Growing,
@@ -45,7 +45,21 @@ class ApprovalRequestAdmin(Growing):
     fieldsets = [
         (None, {"fields": ["title", "status_shown", "on_its_page", "kind", "run", "risk_shown", "reasons_shown"]}),
         ("Asked", {"fields": ["reasoning", "frozen_shown", "digest", "policy_version", "created_at", "deadline_at"]}),
-        ("Who", {"fields": ["requester", "addressed_to", "four_eyes", "not_by", "supersedes"]}),
+        (
+            "Who",
+            {
+                "fields": [
+                    "requester",
+                    "addressed_to",
+                    "four_eyes",
+                    "approvers",
+                    "group",
+                    "assents_shown",
+                    "not_by",
+                    "supersedes",
+                ]
+            },
+        ),
         (
             "Decided",
             {
@@ -94,16 +108,51 @@ class ApprovalRequestAdmin(Growing):
     def reasons_shown(self, asked: ApprovalRequest) -> str:
         return "\n".join(map(str, asked.reasons)) or "-"
 
+    @admin.display(description="approved by")
+    def assents_shown(self, asked: ApprovalRequest) -> str:
+        return "\n".join(f"{each.by_name}, {each.at:%Y-%m-%d %H:%M} UTC" for each in asked.assents.all()) or "-"
+
     @admin.display(description="decision")
     def decision_shown(self, asked: ApprovalRequest) -> str:
         return row_link(Decision.objects.filter(request=asked).first())
 
 
+@admin.register(StandingApproval)
+class StandingApprovalAdmin(Growing):
+    id_paths = ("run_id", "decision__request")
+    list_display = ["tool", "status_shown", "risk_shown", "given_by_name", "given_at", "expires_at", "uses", "of"]
+    list_filter = ["status", "risk"]
+    search_fields = ["tool", "given_by_name"]
+    search_help_text = among_newest("The id of a run or of the request it was given with", "a tool, a person")
+    pattern_shown = shown_as_json("pattern", "what the arguments may be")
+    fieldsets = [
+        (None, {"fields": ["tool", "tool_version", "agent", "run_id", "pattern_shown", "risk_shown", "group"]}),
+        ("Given", {"fields": ["decision", "given_by", "given_by_name", "given_at", "reason", "expires_at", "of"]}),
+        ("Since", {"fields": ["status_shown", "uses", "on_its_page", "ended_at", "ended_by_name", "ended_why"]}),
+    ]
+
+    @display(description="risk", label=COLOURS, ordering="risk")
+    def risk_shown(self, given: StandingApproval) -> str:
+        return given.risk
+
+    @display(description="status", label=COLOURS | {"expired": "danger", "revoked": "danger"})
+    def status_shown(self, given: StandingApproval) -> str:
+        return given.status
+
+    @admin.display(description="uses at most", ordering="uses_at_most")
+    def of(self, given: StandingApproval) -> str:
+        return "-" if given.uses_at_most is None else str(given.uses_at_most)
+
+    @admin.display(description="page")
+    def on_its_page(self, given: StandingApproval) -> str:
+        return link("open the list to revoke it", "approvals:standing")
+
+
 @admin.register(Decision)
 class DecisionAdmin(Growing):
     id_paths = ("pk", "request", "request__run_id")
-    list_display = ["summary", "verdict_shown", "by_name", "via", "stop", "why", "at"]
-    list_filter = ["verdict", "via", "stop"]
+    list_display = ["summary", "verdict_shown", "by_name", "via", "stop", "override", "why", "at"]
+    list_filter = ["verdict", "via", "stop", "override"]
     search_fields = ["by_name", "reason"]
     search_help_text = among_newest("The id of a decision, a request or a run", "a person, words of a reason")
     arguments_shown = shown_as_json("arguments", "the edit, as posted")
@@ -117,6 +166,7 @@ class DecisionAdmin(Growing):
         "at",
         "reason",
         "stop",
+        "override",
         "answer",
         "arguments_shown",
         "digest",

@@ -1,7 +1,7 @@
 """The approvals' API: what is asked of people, and their verdicts. A GET never decides."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.shortcuts import get_object_or_404
@@ -11,7 +11,7 @@ from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from approvals import decisions, errors, states
+from approvals import batches, decisions, errors, quorum, standing, states
 from approvals.models import ApprovalRequest
 from approvals.serializers import (
     LIMIT,
@@ -21,15 +21,19 @@ from approvals.serializers import (
     RequestDetailSerializer,
     RequestQuery,
     RequestSerializer,
+    RevokeBody,
+    StandingQuery,
+    StandingSerializer,
 )
 from orchestrator_site.core import permissions
-from orchestrator_site.core.api import Endpoint
+from orchestrator_site.core.api import Endpoint, Listing, Page
 from orchestrator_site.core.idempotency import idempotent
 from orchestrator_site.core.permissions import Access
 from orchestrator_site.core.problems import Problem, conflict, invalid
 from orchestrator_site.core.tokens import APPROVALS_DECIDE
 
 READ = Access("approvals:read")
+T = TypeVar("T")
 
 
 class QueuePage(LimitOffsetPagination):
@@ -59,6 +63,7 @@ class Approvals(Endpoint):
         """The requests you may see: what is due soon and risky comes first."""
         query, page = self.asked(RequestQuery), QueuePage()
         rows: Any = page.paginate_queryset(_listed(request.user, query), request, view=self)
+        quorum.fetch(rows)
         return page.get_paginated_response(RequestSerializer(rows, many=True).data)
 
 
@@ -69,7 +74,8 @@ def _listed(user: Any, query: dict[str, Any]) -> Any:
     if "run" in query:
         requests = requests.filter(run_id=query["run"])
     if query["status"] == states.OPEN:
-        return requests.open().in_queue_order()
+        together = requests.filter(batch=query["batch"]) if "batch" in query else requests.open().leading()
+        return together.open().with_calls().in_queue_order()
     return (requests if query["status"] == "all" else requests.filter(status=query["status"])).order_by("-id")
 
 
@@ -103,6 +109,20 @@ class Decide(Endpoint):
                 request_only=True,
             ),
             OpenApiExample(
+                "redirect a handoff",
+                {
+                    "verdict": "modified",
+                    "digest": "9f86d0…",
+                    "arguments": {"target": "refunds", "task": "Pay 20 back."},
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "override a precondition",
+                {"verdict": "approved", "digest": "9f86d0…", "override": True, "reason": "I asked the customer."},
+                request_only=True,
+            ),
+            OpenApiExample(
                 "answer", {"verdict": "answered", "digest": "9f86d0…", "answer": "The blue one."}, request_only=True
             ),
         ],
@@ -111,15 +131,71 @@ class Decide(Endpoint):
     def post(self, request: Request, request_id: UUID) -> Response:
         """Give your verdict. Of all who decide at once, one wins, and the others get a 409 that says who.
 
+        Where several people have to approve, it stays open and `assents` says who has; the last one decides it.
         The digest is that of what you looked at. An app's token never decides.
         """
         if permissions.is_app_token(request):
             raise PermissionDenied("An app's token never decides approvals; a person's may.")
         found = get_object_or_404(ApprovalRequest.objects.visible_to(request.user), pk=request_id)
         body = self.posted(DecideBody)
-        outcome = decide(request, found, edit=body.pop("arguments", None), **body)
+        beforehand = body.pop("standing", {}).get("terms")
+        outcome = decide(request, found, edit=body.pop("arguments", None), standing=beforehand, **body)
         successor = outcome.successor.pk if outcome.successor else None
         return Response({"request": _shown(request, request_id), "successor": successor})
+
+
+class Split(Endpoint):
+    access = {"POST": Access(APPROVALS_DECIDE)}
+
+    @extend_schema(operation_id="approvals_split", request=None, responses=RequestDetailSerializer, tags=["approvals"])
+    @idempotent
+    def post(self, request: Request, request_id: UUID) -> Response:
+        """Decide one by one what is asked together: each request stands alone from here on."""
+        if permissions.is_app_token(request):
+            raise PermissionDenied("An app's token never decides approvals; a person's may.")
+        found = get_object_or_404(ApprovalRequest.objects.visible_to(request.user), pk=request_id)
+        by, via = permissions.person(request), permissions.via(request)
+        obey(lambda: batches.split(found.pk, by=by, via=via))
+        return Response(_shown(request, request_id))
+
+
+class StandingApprovals(Listing):
+    access = {"GET": READ}
+
+    @extend_schema(
+        operation_id="standing_approvals_list",
+        parameters=[StandingQuery],
+        responses=StandingSerializer(many=True),
+        tags=["approvals"],
+    )
+    def get(self, request: Request) -> Response:
+        """What was approved beforehand, newest first; empty for who may not see all requests."""
+        query = self.asked(StandingQuery)
+        rows = standing.visible_to(request.user).select_related("decision")
+        if "tool" in query:
+            rows = rows.filter(tool=query["tool"])
+        if query["status"] == states.ACTIVE:
+            rows = rows.active()
+        elif query["status"] != "all":
+            rows = rows.filter(status=query["status"])
+        return Page("-pk").answer(rows, self, StandingSerializer)
+
+
+class Revoke(Endpoint):
+    access = {"POST": Access(APPROVALS_DECIDE)}
+
+    @extend_schema(
+        operation_id="standing_approvals_revoke", request=RevokeBody, responses=StandingSerializer, tags=["approvals"]
+    )
+    @idempotent
+    def post(self, request: Request, standing_id: int) -> Response:
+        """From now on it covers nothing: the next call like these is asked about, also one that is about to be sent."""
+        if permissions.is_app_token(request):
+            raise PermissionDenied("An app's token never decides approvals; a person's may.")
+        found = get_object_or_404(standing.visible_to(request.user), pk=standing_id)
+        by, via, reason = permissions.person(request), permissions.via(request), self.posted(RevokeBody)["reason"]
+        revoked = obey(lambda: standing.revoke(found.pk, by=by, via=via, reason=reason))
+        return Response(StandingSerializer(revoked).data)
 
 
 def decide(request: Request, asked: ApprovalRequest, **posted: Any) -> decisions.Outcome:
@@ -128,7 +204,7 @@ def decide(request: Request, asked: ApprovalRequest, **posted: Any) -> decisions
     return obey(lambda: decisions.decide(asked.pk, by=by, via=via, **posted))
 
 
-def obey(verb: Callable[[], decisions.Outcome]) -> decisions.Outcome:
+def obey(verb: Callable[[], T]) -> T:
     try:
         return verb()
     except errors.AlreadyDecided as error:
@@ -144,8 +220,13 @@ def obey(verb: Callable[[], decisions.Outcome]) -> decisions.Outcome:
         raise invalid({"reason": str(error)}, status=422) from error
     except errors.AnswerNeeded as error:
         raise invalid({"answer": str(error)}, status=422) from error
+    except errors.OverrideNeeded as error:
+        raise conflict(str(error), kind="override-needed", obstacles=list(error.obstacles)) from error
     except errors.InvalidVerdict as error:
         raise invalid({"verdict": str(error)}, status=422) from error
+    except errors.InvalidStanding as error:
+        faults = {f"standing.{name}".rstrip("."): fault for name, fault in error.faults.items()}
+        raise invalid(faults, status=422) from error
     except errors.InvalidEdit as error:
         raise invalid({_field(name): fault for name, fault in error.faults.items()}, status=422) from error
 

@@ -1,15 +1,14 @@
 """The one way a request is closed: its decision, its status and its event, and the doorbell when all is committed."""
 
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from approvals import states
 from approvals.models import CLOCK, SYSTEM, ApprovalRequest, Decision
 from approvals.signals import decision_made
 from orchestrator_site.core.clock import database_now
+from orchestrator_site.core.commits import after_commit
 from orchestrator_site.core.events import Record
 
 
@@ -34,7 +33,7 @@ def close(
     changes: dict[str, Any] = {"edited_frozen": edited[0], "edited_digest": edited[1]} if edited else {}
     states.REQUEST.move(request, verdict, decided_at=at, **changes)
     log.run(request.run_id, event, actor=actor_of(by, via), **_facts(request, decision), **(told or {}))
-    transaction.on_commit(partial(decision_made.send_robust, sender=ApprovalRequest, request_id=request.pk))
+    after_commit(decision_made.send_robust, sender=ApprovalRequest, request_id=request.pk)
     return decision
 
 
@@ -58,6 +57,7 @@ def _facts(request: ApprovalRequest, decision: Decision) -> dict[str, Any]:
         "via": decision.via,
         "reason": decision.reason,
         "stop": decision.stop,
+        **({"override": True} if decision.override else {}),
         "digest": decision.digest,
         "effective_digest": request.effective_digest,
     }

@@ -1,6 +1,7 @@
 """Edits as forms post them. A field's name says how to read it: `edit:<type>:<name>`.
 
-Types are text, long, integer, number, boolean, choice and json; with `?` behind the type, an empty field is left out.
+Types are text, long, lines (a list of texts), integer, number, boolean, choice and json; with `?` behind the type, an
+empty field is left out.
 Nothing here is trusted: the kind of the request validates and rules upon the whole edit anew.
 """
 
@@ -45,6 +46,8 @@ def _value(type: str, text: str) -> Any:
             return text == "true"
         case "json":
             return _json(text)
+        case "lines":
+            return [line.strip() for line in text.splitlines() if line.strip()]
         case _:
             return text
 

@@ -3,13 +3,13 @@
 from django.contrib.auth.models import AnonymousUser, User
 
 from approvals import kinds, states
-from approvals.models import MAY_DECIDE, REQUESTER, ApprovalRequest
+from approvals.models import MAY_DECIDE, REQUESTER, ApprovalRequest, Assent
 
 
 def why_not(request: ApprovalRequest, user: User | AnonymousUser | None, verdict: str | None = None) -> str | None:
     """A sentence that says why this user may not decide (or not give this verdict); None when they may.
 
-    Whether the request is still open is not asked here.
+    Whether the request is still open is not asked here, nor whether they approved it already (`already`).
     """
     if user is None or not user.is_authenticated or not user.is_active:
         return "Only an active, signed-in person may decide."
@@ -17,9 +17,14 @@ def why_not(request: ApprovalRequest, user: User | AnonymousUser | None, verdict
         return "You changed what is asked here yourself, so another person has to decide."
     if request.four_eyes and user.pk == request.requester_id:
         return "You started this run, and this decision needs a second person."
+    if request.group and not user.groups.filter(name=request.group).exists():
+        return f"Only members of the group {request.group} may decide this."
     if not user.has_perm(MAY_DECIDE) and (objection := _objection_to_requester(request, user, verdict)):
         return objection
-    return kinds.get(request.kind).may_decide(request, user)
+    kind = kinds.get(request.kind)
+    if kind.permission and not user.has_perm(kind.permission):
+        return f"Deciding this takes the permission {kind.permission} too, which you do not have."
+    return kind.may_decide(request, user)
 
 
 def _objection_to_requester(request: ApprovalRequest, user: User, verdict: str | None) -> str | None:
@@ -31,3 +36,11 @@ def _objection_to_requester(request: ApprovalRequest, user: User, verdict: str |
     if verdict in states.PERMITTING:
         return "You may answer this, but not approve it: that takes the permission to decide."
     return None
+
+
+def already(request: ApprovalRequest, user: User | AnonymousUser | None) -> str | None:
+    """A sentence when this user is one of those who approved it, and others have to; they may still reject it."""
+    if request.approvers == 1 or user is None or not user.is_authenticated:
+        return None
+    given = Assent.objects.filter(request=request, by=user).first()
+    return f"You approved this at {given.at:%H:%M} UTC; another person has to approve it too." if given else None

@@ -9,11 +9,13 @@ ApprovalError
 │   ├── InvalidVerdict         this kind of request takes no such verdict
 │   ├── ReasonNeeded
 │   ├── AnswerNeeded
+│   ├── InvalidStanding        what was approved beside it: `faults`
+│   ├── OverrideNeeded         something stands in the way of a yes: `obstacles`
 │   └── InvalidEdit            `faults`: field -> sentence
 └── NotConsumable              this approval permits nothing (any more)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from approvals import states
 from approvals.models import CLOCK, Decision
@@ -56,6 +58,19 @@ class ReasonNeeded(NotDecided):
         super().__init__("Say why you reject it: the agent is told your reason.")
 
 
+class OverrideReasonNeeded(ReasonNeeded):
+    def __init__(self) -> None:
+        NotDecided.__init__(self, "Say why you permit it against what stands in its way.")
+
+
+class OverrideNeeded(NotDecided):
+    """`obstacles` are sentences."""
+
+    def __init__(self, obstacles: Sequence[str]) -> None:
+        self.obstacles = tuple(obstacles)
+        super().__init__(f"{' '.join(obstacles)} To permit it all the same, override that and say why.")
+
+
 class AnswerNeeded(NotDecided):
     def __init__(self) -> None:
         super().__init__("Write an answer.")
@@ -67,6 +82,15 @@ class InvalidEdit(NotDecided):
     def __init__(self, faults: Mapping[str, str]) -> None:
         self.faults = dict(faults)
         super().__init__(" ".join(self.faults.values()))
+
+
+class InvalidStanding(NotDecided):
+    """`faults` maps `pattern.<argument>` or another field of the terms to a sentence; "" stands for the whole."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        self.faults = dict(faults)
+        told = (f"{name.removeprefix('pattern.')}: {fault}" if name else fault for name, fault in faults.items())
+        super().__init__(" ".join(told))
 
 
 class NotConsumable(ApprovalError):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
 
-from approvals import states
+from approvals import permissions, states
 from approvals.models import ApprovalRequest, Decision
 from orchestrator_site.core.events import Record
 from tools.values import Risk
@@ -18,7 +18,8 @@ class ReRuled:
     """An edit, validated and ruled upon anew: `frozen` is the whole content as it would run.
 
     `another_person`: the editor may not decide it alone, even where the risk did not rise.
-    `title`, `policy_version`: None keeps what the request says. `four_eyes` can only be added.
+    `title`, `policy_version`: None keeps what the request says. `four_eyes` and `approvers` can only be added; "" as
+    `group` keeps that of the request.
     """
 
     frozen: Mapping[str, Any]
@@ -26,6 +27,8 @@ class ReRuled:
     reasons: tuple[str, ...]
     another_person: bool = False
     four_eyes: bool = False
+    approvers: int = 1
+    group: str = ""
     title: str | None = None
     policy_version: str | None = None
 
@@ -36,7 +39,15 @@ class Kind(ABC):
     name: ClassVar[str]
     label: ClassVar[str]
     template: ClassVar[str]  # renders the card; is given `request`
+    # Renders the one card of several that are asked together; without it, each is asked alone.
+    together_template: ClassVar[str] = ""
     verdicts: ClassVar[frozenset[str]]
+    # `app.codename`: deciding one takes this too, and it is offered to nobody without.
+    permission: ClassVar[str] = ""
+    # Whether a person may permit it against what stands in its way, with a reason.
+    overridable: ClassVar[bool] = False
+    # What somebody did who gave a verdict, where this kind has better words for it.
+    did: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def lock(self, request: ApprovalRequest) -> None:
@@ -75,10 +86,12 @@ def register(kind: Kind) -> None:
     if states.MODIFIED in kind.verdicts and _lacks_edits(type(kind)):
         raise ValueError(f"{kind.name} accepts edits, so it needs re_rule() and on_superseded().")
     _kinds[kind.name] = kind
+    permissions.need(kind.name, kind.permission)
 
 
 def forget(name: str) -> None:
     _kinds.pop(name, None)
+    permissions.need(name, "")
 
 
 def get(name: str) -> Kind:

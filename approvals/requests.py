@@ -42,15 +42,22 @@ def ask(
     addressed_to: str = APPROVER,
     four_eyes: bool = False,
     not_by: Iterable[int] = (),
+    approvers: int = 1,
+    group: str = "",
+    batch: UUID | None = None,
+    place: int = 0,
     supersedes: ApprovalRequest | None = None,
     actor: str = SYSTEM,
 ) -> ApprovalRequest:
     """Open a request in the caller's transaction, which holds the locks of what it is about.
 
+    `approvers`: so many different people have to approve it, each a member of the group named `group`, if any is.
+    `batch`: asked together with the others that bear it, in the order of `place`; all are of one dispatch and kind.
     Raises canonical.NotCanonical, kinds.UnknownKind; IntegrityError when the call has an open request already.
     """
-    kinds.get(kind)
-    if four_eyes and addressed_to == REQUESTER:
+    if not kinds.get(kind).together_template and batch is not None:
+        raise ValueError(f"Requests of kind {kind} are asked alone.")
+    if addressed_to == REQUESTER and (four_eyes or approvers > 1 or group):
         raise ValueError("A question to the requester cannot need a second person.")
     text = canonical.dumps(frozen)
     request = ApprovalRequest.objects.create(
@@ -69,6 +76,10 @@ def ask(
         addressed_to=addressed_to,
         four_eyes=four_eyes,
         not_by=sorted(set(not_by)),
+        approvers=approvers,
+        group=group,
+        batch=batch,
+        place=place,
         supersedes=supersedes,
         deadline_at=database_now() + dt.timedelta(seconds=deadline_seconds),
     )
@@ -109,6 +120,10 @@ def ask_again(log: Record, old: ApprovalRequest, *, why: str) -> ApprovalRequest
         addressed_to=old.addressed_to,
         four_eyes=old.four_eyes,
         not_by=old.not_by,
+        approvers=old.approvers,
+        group=old.group,
+        batch=old.batch,
+        place=old.place,
         supersedes=old,
         deadline_seconds=(old.deadline_at - old.created_at).total_seconds(),
     )
@@ -153,6 +168,9 @@ def _facts(request: ApprovalRequest) -> dict[str, Any]:
         "risk": request.risk,
         "reasons": request.reasons,
         "addressed_to": request.addressed_to,
+        **({"approvers": request.approvers} if request.approvers > 1 else {}),
+        **({"group": request.group} if request.group else {}),
+        **({"batch": str(request.batch)} if request.batch else {}),
         "supersedes": str(request.supersedes_id) if request.supersedes_id else None,
         "deadline_at": request.deadline_at.isoformat(),
     }

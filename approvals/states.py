@@ -1,4 +1,4 @@
-"""The one machine of this room: a request is open once and closed once."""
+"""The machines of this room: a request is open once and closed once; a standing approval serves until it ends."""
 
 from orchestrator_site.core.transitions import machine
 
@@ -25,3 +25,18 @@ REQUEST = machine(
 
 PERSONAL = frozenset({APPROVED, MODIFIED, REJECTED, ANSWERED})
 PERMITTING = frozenset({APPROVED, MODIFIED})
+
+ACTIVE = "active"
+REVOKED = "revoked"
+USED_UP = "used_up"
+
+STANDING = machine(
+    "standing_approval",
+    {
+        ACTIVE: {REVOKED, EXPIRED, USED_UP},
+        REVOKED: set(),  # by a person: covers nothing from the next call on
+        EXPIRED: set(),  # by the clock
+        USED_UP: {REVOKED},  # by its last use; a repeated send of that call is still covered, unless it is revoked
+    },
+    final=[REVOKED, EXPIRED, USED_UP],
+)

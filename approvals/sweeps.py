@@ -2,7 +2,7 @@
 
 import logging
 
-from approvals import decisions
+from approvals import decisions, standing
 from approvals.models import ApprovalRequest
 
 logger = logging.getLogger(__name__)
@@ -14,6 +14,7 @@ def expire_due(limit: int = 100) -> int:
     The ids are picked without a lock, because a request is locked after what it is about; whoever sweeps or decides
     at the same time wins or loses at the row, and the loser finds nothing to do.
     """
+    standing.expire_due(limit)
     due = list(ApprovalRequest.objects.overdue().order_by("deadline_at").values_list("pk", flat=True)[:limit])
     return sum(_expired(request_id) for request_id in due)
 

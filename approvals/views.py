@@ -4,15 +4,15 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
-from approvals import decisions, edits, presentation, states
+from approvals import batches, decisions, edits, presentation, quorum, standing, standing_form, states
 from approvals.errors import AlreadyDecided, DeadlinePassed, DigestMismatch, NotAllowedToDecide, NotDecided
-from approvals.models import SESSION, ApprovalRequest, ApprovalRequestQuerySet
+from approvals.models import MAY_DECIDE, SESSION, ApprovalRequest, ApprovalRequestQuerySet
 from approvals.presentation import PAGE, QUEUE, RUN, Card
 
 LONGEST_QUEUE = 200
@@ -36,7 +36,7 @@ def queue(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required(login_url="login")
 def page(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    card = presentation.card(_visible(request, request_id), request.user)
+    card = presentation.card(_visible(request, request_id), request.user, alone="alone" in request.GET)
     return _own_page(request, card)
 
 
@@ -50,11 +50,57 @@ def decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
         outcome = _decide(request, asked)
     except NotDecided as error:
         return _not_decided(request, request_id, error)
-    if outcome.decision is None:
+    if outcome.successor is not None:
         messages.info(request, "Your change needs another person, who is asked now.")
+    elif outcome.decision is None:
+        messages.info(request, f"Your approval is kept; it needs {asked.approvers} people: {asked.title}")
     else:
-        messages.success(request, f"{outcome.decision.verdict.capitalize()}: {asked.title}")
+        what = f"{outcome.calls} calls of the same tool" if outcome.calls > 1 else asked.title
+        messages.success(request, f"{outcome.decision.verdict.capitalize()}: {what}")
     return _onwards(request, request_id, following)
+
+
+@require_POST
+@login_required(login_url="login")
+def split(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Decide one by one what is asked together, or, with `only`, take this one out; then on to its own page."""
+    asked, only = _visible(request, request_id), "only" in request.POST
+    try:
+        batches.split(asked.pk, by=request.user, via=SESSION, all_of_it=not only)  # type: ignore[arg-type]
+    except NotDecided as error:
+        return _not_decided(request, request_id, error)
+    messages.info(request, "It is decided alone now." if only else "Each of them is decided alone now.")
+    return _onwards(request, request_id, request_id)
+
+
+@require_GET
+@login_required(login_url="login")
+def standing_list(request: HttpRequest) -> HttpResponse:
+    """What was approved beforehand: what is active first, then what ended lately."""
+    if not standing.may_see(request.user):
+        raise Http404
+    rows = standing.visible_to(request.user).select_related("decision__request")
+    context = {
+        "title": "Standing approvals",
+        "active": presentation.standing_cards(rows.active().order_by("-pk")[:LONGEST_QUEUE]),
+        "ended": presentation.standing_cards(rows.ended().order_by("-pk")[:DECIDED_SHOWN]),
+        "may_revoke": request.user.has_perm(MAY_DECIDE),
+        "content": "approvals/_standing.html",
+    }
+    return render(request, _layout(request, "approvals/standing.html"), context)
+
+
+@require_POST
+@login_required(login_url="login")
+def revoke(request: HttpRequest, standing_id: int) -> HttpResponse:
+    get_object_or_404(standing.visible_to(request.user), pk=standing_id)
+    try:
+        ended = standing.revoke(standing_id, by=request.user, via=SESSION, reason=request.POST.get("reason", ""))  # type: ignore[arg-type]
+    except NotDecided as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Standing approval {ended.pk} covers nothing any more.")
+    return redirect("approvals:standing")
 
 
 def _decide(request: HttpRequest, asked: ApprovalRequest) -> decisions.Outcome:
@@ -70,6 +116,8 @@ def _decide(request: HttpRequest, asked: ApprovalRequest) -> decisions.Outcome:
         answer=posted.get("answer") if verdict == states.ANSWERED else None,
         reason=posted.get("reason", ""),
         stop=posted.get("stop") == "yes",
+        override=posted.get("override") == "yes",
+        standing=standing_form.read(posted.dict()) if posted.get("standing") == "yes" else None,  # type: ignore[arg-type]
     )
 
 
@@ -115,9 +163,9 @@ def _rows(request: HttpRequest, show: str) -> ApprovalRequestQuerySet:
         case "decided":
             return visible.closed().order_by("-decided_at")
         case "open":
-            return visible.open().in_queue_order()
+            return visible.open().leading().with_calls().in_queue_order()
         case _:
-            return ApprovalRequest.objects.decidable_by(request.user).in_queue_order()
+            return ApprovalRequest.objects.decidable_by(request.user).leading().with_calls().in_queue_order()
 
 
 def _visible(request: HttpRequest, request_id: UUID | str) -> ApprovalRequest:
@@ -136,6 +184,7 @@ def _queue_page(
 ) -> HttpResponse:
     limit = DECIDED_SHOWN if show == "decided" else LONGEST_QUEUE
     rows = list(_rows(request, show).select_related("requester").defer(*_NOT_IN_LIST)[:limit])
+    quorum.fetch(rows)
     if card is None and (chosen := _chosen(selected) or (rows[0].pk if rows else None)):
         card = presentation.card(_visible(request, chosen), request.user, origin=QUEUE)
     context = {

@@ -88,6 +88,7 @@ def _define(tool: str) -> None:
     registry.define(
         tool,
         risk=Risk.LOW,
+        brings=(),
         description=DESCRIPTION,
         input_schema=INPUT_SCHEMA,
         executor=ExecutorKind.PYTHON,

@@ -18,13 +18,27 @@ from django.db.models import Model
 
 from approvals.models import ApprovalRequest, Decision
 from orchestrator_site.core.models import ChainHead, Event
-from runs.models import Account, Artifact, Attempt, Conversation, Dispatch, Edge, Handoff, Route, Run, Step, ToolCall
+from runs.models import (
+    Account,
+    Artifact,
+    Attempt,
+    Conversation,
+    Dispatch,
+    Edge,
+    Handoff,
+    Node,
+    Route,
+    Run,
+    Step,
+    ToolCall,
+)
 
 # Every table of a run, each after those it points at, with the path from a row to its run.
 _TABLES: Sequence[tuple[type[Model], str]] = (
     (Conversation, "runs"),
     (Run, "pk"),
     (Account, "run"),
+    (Node, "run"),
     (Dispatch, "run"),
     (Edge, "child__run"),
     (Route, "source__run"),

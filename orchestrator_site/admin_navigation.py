@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
@@ -14,6 +15,16 @@ def stylesheet(request: HttpRequest) -> str:
 
 def mark(request: HttpRequest) -> str:
     return static("orchestrator_site/mark.svg")
+
+
+def is_demo_model() -> bool:
+    """Whether model replies come from the bundled demo model server."""
+    return bool(settings.BATON_DEMO_MODEL_URL) or not settings.ANTHROPIC_API_KEY
+
+
+def environment(request: HttpRequest) -> list[str] | None:
+    """The mark beside the admin's titles."""
+    return ["Demo model server", "primary"] if is_demo_model() else None
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
@@ -33,11 +44,22 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _rows("Manifests", "description", "agents.manifest"),
             _rows("Models", "neurology", "agents.modelentry"),
             _rows("Ordering rules", "low_priority", "agents.orderingrule"),
+            _rows("Transitions", "grid_on", "agents.transition"),
+            _rows("Routing rules", "alt_route", "agents.routingrule"),
+            _rows("Taught exemplars", "school", "agents.exemplar"),
+            _rows("Routing fits", "model_training", "agents.routingfit"),
+            _rows("Failure rules", "healing", "agents.failurerule"),
+            _rows("Plan templates", "schema", "runs.plantemplate"),
+            _rows("Watch rules", "visibility", "runs.watchrule"),
         ),
         _group(
             "Tools",
             _rows("Tools", "build", "tools.tool"),
             _rows("Tool versions", "history", "tools.toolversion"),
+            _rows("Policies", "policy", "tools.policy"),
+            _rows("Simulations", "science", "runs.simulation"),
+            _rows("Destination lists", "checklist", "tools.destinationlist"),
+            _rows("Egress rules", "outbound", "tools.egressrule"),
         ),
         _group(
             "Work",
@@ -47,14 +69,36 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _rows("Steps", "stairs", "runs.step"),
             _rows("Tool calls", "call_made", "runs.toolcall"),
             _rows("Attempts", "send", "runs.attempt"),
+            _rows("Nodes", "account_tree", "runs.node"),
+            _rows("Plans", "schema", "runs.plan"),
+            _rows("Routings", "alt_route", "runs.routing"),
             _rows("Handoffs", "swap_horiz", "runs.handoff"),
+            _rows("Messages", "mail", "runs.message"),
+            _rows("Context views", "compress", "runs.contextview"),
             _rows("Artifacts", "attach_file", "runs.artifact"),
-            _rows("Budgets", "payments", "runs.account"),
+        ),
+        _group(
+            "Money",
+            _rows("Budgets", "payments", "runs.budget"),
+            _rows("Budgets, by period", "calendar_month", "runs.budgetperiod"),
+            _rows("Budgets of runs", "account_balance_wallet", "runs.account"),
+            _rows("Drawn by runs", "toll", "runs.allotment"),
+        ),
+        _group(
+            "Pace",
+            _rows("Kill switches", "emergency_home", "runs.switch"),
+            _rows("Breakers", "electric_bolt", "runs.breaker"),
+            _rows("Rates", "speed", "runs.ratelimit"),
+            _rows("Rates in use", "water_drop", "runs.ratebucket"),
+            _rows("Places", "event_seat", "runs.placelimit"),
+            _rows("Places taken", "airline_seat_recline_normal", "runs.place"),
+            _rows("Shares of apps", "balance", "runs.appshare"),
         ),
         _group(
             "Approvals",
             _rows("Requests", "approval", "approvals.approvalrequest"),
             _rows("Decisions", "gavel", "approvals.decision"),
+            _rows("Standing approvals", "event_repeat", "approvals.standingapproval"),
         ),
         _group(
             "Platform",

@@ -10,6 +10,9 @@ from approvals import api as approvals
 from orchestrator_site import probes
 from orchestrator_site.core import problems
 from runs import api as runs
+from runs.budgets import api as budgets
+from runs.pacing import api as pacing
+from runs.policies import api as policies
 from tools import api as tools
 
 app_name = "api"
@@ -26,10 +29,15 @@ urlpatterns = [
     path("runs/<uuid:run_id>/", runs.OneRun.as_view(), name="run"),
     path("runs/<uuid:run_id>/events/", runs.Events.as_view(), name="run-events"),
     path("runs/<uuid:run_id>/cancel/", runs.Cancel.as_view(), name="run-cancel"),
+    path("runs/<uuid:run_id>/pause/", runs.Pause.as_view(), name="run-pause"),
+    path("runs/<uuid:run_id>/resume/", runs.Resume.as_view(), name="run-resume"),
+    path("runs/<uuid:run_id>/comment/", runs.Comment.as_view(), name="run-comment"),
     path("runs/<uuid:run_id>/answer/", runs.Answer.as_view(), name="run-answer"),
+    path("runs/<uuid:run_id>/teach/", runs.Teach.as_view(), name="run-teach"),
     path("runs/<uuid:run_id>/retry/", runs.Retry.as_view(), name="run-retry"),
     path("runs/<uuid:run_id>/audit/", runs.Audit.as_view(), name="run-audit"),
     path("runs/<uuid:run_id>/trace/", runs.Trace.as_view(), name="run-trace"),
+    path("budgets/", budgets.Budgets.as_view(), name="budgets"),
     path("uncertain/", runs.Uncertain.as_view(), name="uncertain"),
     path("uncertain/<uuid:call_id>/resolve/", runs.Resolve.as_view(), name="uncertain-resolve"),
     path("handoffs/", runs.Handoffs.as_view(), name="handoffs"),
@@ -37,8 +45,11 @@ urlpatterns = [
     path("artifacts/<uuid:artifact_id>/", runs.OneArtifact.as_view(), name="artifact"),
     path("artifacts/<uuid:artifact_id>/content/", runs.ArtifactContent.as_view(), name="artifact-content"),
     path("approvals/", approvals.Approvals.as_view(), name="approvals"),
+    path("approvals/standing/", approvals.StandingApprovals.as_view(), name="standing-approvals"),
+    path("approvals/standing/<int:standing_id>/revoke/", approvals.Revoke.as_view(), name="standing-approval-revoke"),
     path("approvals/<uuid:request_id>/", approvals.OneApproval.as_view(), name="approval"),
     path("approvals/<uuid:request_id>/decide/", approvals.Decide.as_view(), name="approval-decide"),
+    path("approvals/<uuid:request_id>/split/", approvals.Split.as_view(), name="approval-split"),
     path("agents/", agents.Agents.as_view(), name="agents"),
     path("agents/<slug:slug>/", agents.OneAgent.as_view(), name="agent"),
     path("agents/<slug:slug>/versions/", agents.Versions.as_view(), name="agent-versions"),
@@ -50,6 +61,22 @@ urlpatterns = [
     path("models/", agents.Models.as_view(), name="models"),
     path("tools/", tools.Tools.as_view(), name="tools"),
     path("tools/<slug:name>/", tools.OneTool.as_view(), name="tool"),
+    path("breakers/", pacing.Breakers.as_view(), name="breakers"),
+    path("switches/", pacing.Switches.as_view(), name="switches"),
+    path("policies/", policies.Policies.as_view(), name="policies"),
+    path("policies/facts/", policies.Facts.as_view(), name="policy-facts"),
+    path("policies/simulate/", policies.Simulate.as_view(), name="policy-simulate"),
+    path("policies/simulations/<uuid:simulation_id>/", policies.OneSimulation.as_view(), name="policy-simulation"),
+    path(
+        "policies/simulations/<uuid:simulation_id>/cancel/",
+        policies.CancelSimulation.as_view(),
+        name="policy-simulation-cancel",
+    ),
+    path("policies/<int:number>/", policies.OnePolicy.as_view(), name="policy"),
+    path("policies/<int:number>/publish/", policies.Publish.as_view(), name="policy-publish"),
+    path("policies/<int:number>/discard/", policies.Discard.as_view(), name="policy-discard"),
+    path("policies/<int:number>/take_back/", policies.TakeBack.as_view(), name="policy-take-back"),
+    path("policies/<int:number>/shadow/", policies.Shadow.as_view(), name="policy-shadow"),
     path("health/live/", probes.Live.as_view(), name="health-live"),
     path("health/ready/", probes.Ready.as_view(), name="health-ready"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -3,8 +3,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site.core import signing
+from tools.egress import rules
 
 
 @register
@@ -35,4 +37,29 @@ def checkpoints_can_be_signed(**kwargs: Any) -> list[CheckMessage]:
     if Path(given).stat().st_mode & 0o077:
         told = f"{given}, which signs the audit's checkpoints, can be read by others than its owner."
         return [Warning(told, hint=f"chmod 600 {given}", id="orchestrator_site.W003")]
+    return []
+
+
+@register
+def rules_of_egress_can_be_read(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for written in settings.BATON_EGRESS:
+        try:
+            rules.parsed(written)
+        except rules.BadRule as error:
+            found.append(Error(f"BATON_EGRESS: {error}", id="orchestrator_site.E005"))
+    return found
+
+
+@register
+def the_embedder_can_be_made(**kwargs: Any) -> list[CheckMessage]:
+    """Made once more than needed; that of a fresh clone is known to work, and spares every command the import."""
+    if settings.BATON_EMBEDDER == "agents.routing.embedders.WordVectors":
+        return []
+    from agents.routing import embedders
+
+    try:
+        embedders.configured()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="docs/routing.md lists what each embedder needs.", id="orchestrator_site.E004")]
     return []

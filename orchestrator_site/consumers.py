@@ -28,7 +28,7 @@ SILENT_AFTER_SECONDS = 15.0
 # -- approvals ---------------------------------------------------------------------------------------------------
 def open_requests() -> tuple[int, int]:
     """What makes the queue look as it does: how many requests are open, and a fingerprint of which and until when."""
-    return _fingerprint(ApprovalRequest.objects.open())
+    return _fingerprint(ApprovalRequest.objects.open().leading())
 
 
 def _fingerprint(requests: ApprovalRequestQuerySet) -> tuple[int, int]:
@@ -101,8 +101,8 @@ def _queue_of(user_id: int) -> Queue:
     user = User.objects.get(pk=user_id)  # anew: what a user may do is remembered with the object
     seen = ApprovalRequest.objects.visible_to(user)
     return Queue(
-        *_fingerprint(seen.open()),
-        mine=ApprovalRequest.objects.decidable_by(user).count(),
+        *_fingerprint(seen.open().leading()),
+        mine=ApprovalRequest.objects.decidable_by(user).leading().count(),
         came=frozenset(seen.order_by("-pk").values_list("pk", flat=True)[:2]),
         went=frozenset(seen.closed().order_by("-decided_at").values_list("pk", flat=True)[:2]),
     )

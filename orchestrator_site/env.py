@@ -1,5 +1,6 @@
 """Typed readers of environment variables: a wrong value stops the start and names its variable."""
 
+import json
 import os
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -40,6 +41,20 @@ def seconds(name: str, default: float, *, above: float = 0) -> float:
     return value
 
 
+def share(name: str, default: float) -> float:
+    """A number from 0 to 1."""
+    raw = os.environ.get(name)
+    if raw is None:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number from 0 to 1, not {raw!r}.") from None
+    if not 0 <= value <= 1:
+        raise ImproperlyConfigured(f"{name} must be from 0 to 1, not {raw}.")
+    return value
+
+
 def boolean(name: str, default: bool) -> bool:
     raw = os.environ.get(name)
     if raw is None:
@@ -54,6 +69,20 @@ def boolean(name: str, default: bool) -> bool:
 def words(name: str, default: list[str]) -> list[str]:
     raw = os.environ.get(name)
     return default if raw is None else [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def json_object(name: str, default: dict[str, Any]) -> dict[str, Any]:
+    raw = os.environ.get(name)
+    if raw is None:
+        return default
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        # The value itself stays out of the message: it may hold a key.
+        raise ImproperlyConfigured(f"{name} must be a JSON object: {error}.") from None
+    if not isinstance(value, dict):
+        raise ImproperlyConfigured(f"{name} must be a JSON object, in braces.")
+    return value
 
 
 def optional(name: str) -> str | None:
@@ -99,3 +128,11 @@ def _url(name: str, default: str, schemes: set[str]) -> SplitResult:
         # The value itself stays out of the message: it may hold a password.
         raise ImproperlyConfigured(f"{name} must start with {' or '.join(sorted(f'{s}://' for s in schemes))}.")
     return url
+
+
+def one_of(name: str, allowed: tuple[str, ...]) -> str:
+    """The first is the default."""
+    value = os.environ.get(name, allowed[0])
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value

@@ -18,11 +18,15 @@ from orchestrator_site.core import checkpoints, doorbell, restorations
 from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, Observation
 from runs import state_versions, states
-from runs.models import Dispatch, ToolCall
+from runs.budgets import standing
+from runs.models import Breaker, Dispatch, Switch, ToolCall
+from runs.pacing import standing as pacing
 
 # A listener says every few seconds that it is there.
 SILENT_AFTER_SECONDS = 15
 COUNTED_UP_TO = 10_000
+HELD_SHOWN = 50
+LIMITS_SHOWN = 20
 TAKES_NO_WRITES = "It takes no writes: nothing moves until it does."
 
 
@@ -95,6 +99,13 @@ def queue() -> dict[str, object]:
     )
 
 
+def held_up() -> list[dict[str, object]]:
+    """What dispatches that are allowed to go on wait for, and how many of them."""
+    waiting = Dispatch.objects.filter(status=states.WAITING).exclude(held_by="").order_by().values("held_by")
+    counted = waiting.annotate(dispatches=Count("pk"), on=Min("waiting_on"), next_at=Min("due_at"))
+    return [dict(row) for row in counted.order_by("-dispatches")[:HELD_SHOWN]]
+
+
 def failing_observers() -> list[dict[str, object]]:
     """By observer: how many events it failed on, how many it was given up on, and its newest error."""
     failing = Observation.objects.filter(failures__gt=0).values("observer")
@@ -152,6 +163,7 @@ def everything() -> dict[str, object]:
         return {"services": reached, "is_reachable": False}
     epoch = roster.database_epoch()
     served = roster.current(min_epoch=epoch)
+    limits = pacing.now(served)
     return {
         "services": reached,
         "is_reachable": True,
@@ -161,7 +173,13 @@ def everything() -> dict[str, object]:
         "workers": workers(epoch),
         "queue": queue(),
         "uncertain": ToolCall.objects.uncertain().count(),
+        "budgets": standing.nearly_gone(),
         "observers": failing_observers(),
         "chains": chains(),
         "signed": signed(),
+        "switches": list(Switch.objects.thrown()),
+        "breakers": list(Breaker.objects.not_closed()),
+        "held": held_up(),
+        "limits": limits[:LIMITS_SHOWN],
+        "other_limits": len(limits[LIMITS_SHOWN:]),
     }

@@ -30,9 +30,36 @@ BATON_WORKER_THREADS = env.integer("BATON_WORKER_THREADS", 40, at_least=1)
 BATON_LEASE_SECONDS = env.seconds("BATON_LEASE_SECONDS", 30)
 BATON_RECONCILE_SECONDS = env.seconds("BATON_RECONCILE_SECONDS", 2)
 BATON_ROSTER_POLL_SECONDS = env.seconds("BATON_ROSTER_POLL_SECONDS", 2)
+BATON_ASK_FOR_PLANS = env.one_of("BATON_ASK_FOR_PLANS", ("acting", "always", "never"))
+BATON_ROUTER_CONFIDENCE = env.share("BATON_ROUTER_CONFIDENCE", 0.5)
 BATON_APPROVAL_SECONDS = env.seconds("BATON_APPROVAL_SECONDS", 24 * 3600)
 BATON_MODEL_TIMEOUT_SECONDS = env.seconds("BATON_MODEL_TIMEOUT_SECONDS", 600)
+# A breaker opens after so many failures within a window (0: never), and lets so many probes through after a while.
+BATON_BREAKER_FAILURES = env.integer("BATON_BREAKER_FAILURES", 20)
+BATON_BREAKER_SHARE = env.share("BATON_BREAKER_SHARE", 0.5)
+BATON_BREAKER_WINDOW_SECONDS = env.seconds("BATON_BREAKER_WINDOW_SECONDS", 60)
+BATON_BREAKER_OPEN_SECONDS = env.seconds("BATON_BREAKER_OPEN_SECONDS", 30)
+BATON_BREAKER_PROBES = env.integer("BATON_BREAKER_PROBES", 1, at_least=1)
 BATON_CALLABLES = env.words("BATON_CALLABLES", [])
+# Where tools may connect, beside the rules of the admin: scheme://place:port. And where else the platform is reached.
+BATON_EGRESS = env.words("BATON_EGRESS", [])
+BATON_EGRESS_ONLY_RULES = env.boolean("BATON_EGRESS_ONLY_RULES", False)
+BATON_OWN_ORIGINS = env.words("BATON_OWN_ORIGINS", [])
+# A tool's result that is longer is kept as an artifact, and its agent is told the beginning.
+BATON_SPILL_BYTES = env.integer("BATON_SPILL_BYTES", 8 * 1024, at_least=1024)
+# Who summarises the old turns of a dispatch that outgrows its model's window, where its manifest names nobody.
+BATON_SUMMARISER = env.text("BATON_SUMMARISER", "summariser")
+# An artifact's bytes are in the database up to this many, and in the artifacts' storage beyond.
+BATON_BLOB_ROW_BYTES = env.integer("BATON_BLOB_ROW_BYTES", 64 * 1024)
+BATON_ARTIFACT_STORAGE = env.text("BATON_ARTIFACT_STORAGE", "orchestrator_site.core.durable_files.DurableFiles")
+_files = {"location": str(DATA_DIR / "artifacts")} if BATON_ARTIFACT_STORAGE.endswith(".DurableFiles") else {}
+BATON_ARTIFACT_OPTIONS = env.json_object("BATON_ARTIFACT_OPTIONS", _files)
+BATON_EMBEDDER = env.text("BATON_EMBEDDER", "agents.routing.embedders.WordVectors")
+# For those embedders that ask: a model's name, where a provider answers, "env:NAME" of its key, and its patience.
+BATON_EMBEDDER_MODEL = env.optional("BATON_EMBEDDER_MODEL")
+BATON_EMBEDDER_URL = env.optional("BATON_EMBEDDER_URL")
+BATON_EMBEDDER_CREDENTIAL = env.text("BATON_EMBEDDER_CREDENTIAL", "")
+BATON_EMBEDDER_SECONDS = env.seconds("BATON_EMBEDDER_SECONDS", 10)
 BATON_GRACE_SECONDS = env.seconds("BATON_GRACE_SECONDS", 20)
 BATON_SLICE_TURNS = env.integer("BATON_SLICE_TURNS", 20, at_least=1)
 
@@ -175,6 +202,7 @@ STORAGES = {
         if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
+    "artifacts": {"BACKEND": BATON_ARTIFACT_STORAGE, "OPTIONS": BATON_ARTIFACT_OPTIONS},
 }
 MEDIA_ROOT = DATA_DIR / "media"
 X_FRAME_OPTIONS = "DENY"
@@ -226,14 +254,20 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
     "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
-        "Risk": "tools.values.Risk",
+        "Risk": "tools.models.policies.RISKS",
         "RunStatus": "runs.states.RUN.choices",
         "DispatchStatus": "runs.states.DISPATCH.choices",
         "StepStatus": "runs.states.STEP.choices",
         "CallStatus": "runs.states.TOOL_CALL.choices",
         "AttemptStatus": "runs.states.ATTEMPT.choices",
-        "HandoffStatus": "runs.states.HANDOFF.choices",
+        "ProposalStatus": "runs.states.HANDOFF.choices",
+        "NodeStatus": "runs.states.NODE.choices",
         "ApprovalStatus": "approvals.states.REQUEST.choices",
+        "PolicyStatus": "tools.models.policies.POLICY.choices",
+        "SimulationStatus": "runs.states.SIMULATION.choices",
+        "BreakerKind": "runs.models.pacing.BREAKER_KINDS",
+        "Flow": ["ask", "deny"],
+        "Label": "tools.models.policies.LABELS",
     },
 }
 UNFOLD = {
@@ -243,6 +277,7 @@ UNFOLD = {
     "SITE_URL": "/",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "orchestrator_site.admin_navigation.mark"}],
     "STYLES": ["orchestrator_site.admin_navigation.stylesheet"],
+    "ENVIRONMENT": "orchestrator_site.admin_navigation.environment",
     "SIDEBAR": {"show_search": False, "navigation": "orchestrator_site.admin_navigation.sidebar"},
 }
 

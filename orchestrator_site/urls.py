@@ -8,6 +8,8 @@ from runs.stream import stream
 web = [
     path("", views.home, name="home"),
     path("ops/", views.ops, name="ops"),
+    path("ops/breakers/", views.move_breaker, name="move-breaker"),
+    path("ops/switches/", views.move_switch, name="move-switch"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("", include("runs.urls")),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Prefetch, Sum, prefetch_related_objects
 from django.http import HttpResponse
@@ -22,35 +23,44 @@ from approvals import states as verdicts
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import audit_export, drops, events, permissions, verify
 from orchestrator_site.core.api import Endpoint, Listing, Page
-from orchestrator_site.core.idempotency import idempotent
+from orchestrator_site.core.idempotency import ahead_of, idempotent
 from orchestrator_site.core.models import ChainHead
 from orchestrator_site.core.permissions import Access
 from orchestrator_site.core.problems import Problem, conflict, invalid
 from orchestrator_site.core.serializers import Nothing
 from orchestrator_site.core.signing import KeyUnusable
 from orchestrator_site.core.tokens import APPROVALS_DECIDE
-from runs import cancellation, intake, uncertain
+from runs import blobs, cancellation, comments, corrections, intake, pausing, uncertain
+from runs.corrections import Lesson
 from runs.errors import BadRequest, NotPossible
-from runs.models import Artifact, Attempt, Dispatch, Handoff, Run, Step, ToolCall
+from runs.models import Artifact, Attempt, ContextView, Dispatch, Edge, Handoff, Message, Node, Run, Step, ToolCall
+from runs.orchestration.clarifying import CLARIFY_KIND
 from runs.platform_tools import QUESTION_KIND
 from runs.serializers import (
     AnswerBody,
     ArtifactSerializer,
     AuditSerializer,
+    CommentBody,
     EventQuery,
     EventsSerializer,
     HandoffQuery,
     HandoffSerializer,
     ResolveBody,
+    RetryBody,
     RunDetailSerializer,
     RunQuery,
     RunSerializer,
     StartBody,
+    TaughtSerializer,
+    TeachBody,
     TraceSerializer,
     UncertainCallSerializer,
     UncertainQuery,
 )
 from runs.uncertain import Finding
+
+# What is asked of who started the run.
+QUESTIONS = (QUESTION_KIND, CLARIFY_KIND)
 
 READ = Access("runs:read")
 START = Access("runs:write", "runs.start_run")
@@ -68,6 +78,10 @@ class Runs(Listing):
         runs = Run.objects.visible_to(request.user).select_related("agent", "owner").filter(**_filters(query))
         rows = page.paginate_queryset(runs, request, view=self)
         return page.get_paginated_response(RunSerializer(_with_cost(rows or []), many=True).data)
+
+    def _look_ahead(self, request: Request) -> Any:
+        body = self.posted(StartBody)
+        return body, intake.judge(permissions.person(request), **body)
 
     @extend_schema(
         operation_id="runs_create",
@@ -88,14 +102,14 @@ class Runs(Listing):
             ),
         ],
     )
-    @idempotent
-    def post(self, request: Request) -> Response:
+    @ahead_of(_look_ahead)
+    def post(self, request: Request, *, ahead: Any) -> Response:
         """Start a run. It is accepted at once and worked on in the background: follow `Location`.
 
         Send an `Idempotency-Key`, and a request that is sent twice starts one run.
         """
-        body = self.posted(StartBody)
-        return _created(request, lambda: intake.start(permissions.person(request), source="api", **body))
+        body, judged = ahead
+        return _created(request, lambda: intake.start(permissions.person(request), source="api", judged=judged, **body))
 
 
 class OneRun(Endpoint):
@@ -130,9 +144,41 @@ class Cancel(Endpoint):
     @idempotent
     def post(self, request: Request, run_id: UUID) -> Response:
         """Cancel a run. Open requests are withdrawn at once; a call that is executing settles first."""
+        return _moved(self, request, run_id, cancellation.cancel)
+
+
+class Pause(Endpoint):
+    access = {"POST": Access("runs:write", "runs.cancel_run")}
+
+    @extend_schema(operation_id="runs_pause", request=Nothing, responses=RunDetailSerializer, tags=["runs"])
+    @idempotent
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Begin nothing new until the run is resumed. What is in hand comes to the end of its turn."""
+        return _moved(self, request, run_id, pausing.pause)
+
+
+class Resume(Endpoint):
+    access = {"POST": Access("runs:write", "runs.cancel_run")}
+
+    @extend_schema(operation_id="runs_resume", request=Nothing, responses=RunDetailSerializer, tags=["runs"])
+    @idempotent
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Go on with a paused run."""
+        return _moved(self, request, run_id, pausing.resume)
+
+
+class Comment(Endpoint):
+    access = {"POST": START}
+
+    @extend_schema(operation_id="runs_comment", request=CommentBody, responses=RunDetailSerializer, tags=["runs"])
+    @idempotent
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Say what is wrong with what a node came to: it is done again, and with it all that was made of it."""
         run = _visible(request, run_id)
-        self.posted(Nothing)
-        _obey(lambda: cancellation.cancel(run.pk, permissions.person(request)))
+        body = self.posted(CommentBody)
+        if not run.nodes.filter(pk=body["node"]).exists():
+            raise invalid({"node": "This run has no such node."}, status=422)
+        _obey(lambda: comments.comment(run.pk, body["node"], body["comment"], permissions.person(request)))
         return Response(_detail(_visible(request, run_id)))
 
 
@@ -162,13 +208,54 @@ class Answer(Endpoint):
 class Retry(Endpoint):
     access = {"POST": START}
 
-    @extend_schema(operation_id="runs_retry", request=Nothing, responses={201: RunDetailSerializer}, tags=["runs"])
+    def _look_ahead(self, request: Request, run_id: UUID) -> Any:
+        run, agent = _visible(request, run_id), self.posted(RetryBody).get("agent")
+        return run, agent, intake.judge_retry(run, permissions.person(request), agent=agent)
+
+    @extend_schema(operation_id="runs_retry", request=RetryBody, responses={201: RunDetailSerializer}, tags=["runs"])
+    @ahead_of(_look_ahead)
+    def post(self, request: Request, run_id: UUID, *, ahead: Any) -> Response:
+        """The same request once more, as a new run of yours; refused where the first had effects to repeat.
+
+        With an `agent` it goes there, whoever had it before.
+        """
+        run, agent, judged = ahead
+        by = permissions.person(request)
+        return _created(request, lambda: intake.retry(run, by, source="api", agent=agent, judged=judged))
+
+
+class Teach(Endpoint):
+    access = {"POST": Access("agents:write", "agents.add_exemplar")}
+
+    @extend_schema(
+        operation_id="runs_teach",
+        request=TeachBody,
+        responses=TaughtSerializer,
+        tags=["runs"],
+        examples=[
+            OpenApiExample(
+                "an exemplar",
+                {"agent": "refunds", "lesson": "exemplar", "text": "I want my money back"},
+                request_only=True,
+            ),
+            OpenApiExample(
+                "a rule",
+                {"agent": "refunds", "lesson": "rule", "name": "money", "condition": 'text.contains("money back")'},
+                request_only=True,
+            ),
+        ],
+    )
     @idempotent
     def post(self, request: Request, run_id: UUID) -> Response:
-        """The same request once more, as a new run of yours; refused where the first had effects to repeat."""
+        """Say whose the run should have been. The next request like it goes there; to start this one there, retry it
+        with the `agent`. What is left out is taken from the request."""
         run = _visible(request, run_id)
-        self.posted(Nothing)
-        return _created(request, lambda: intake.retry(run, permissions.person(request), source="api"))
+        body = self.posted(TeachBody)
+        lesson = Lesson(body.pop("lesson"))
+        if lesson == Lesson.RULE:
+            permissions.require_permission(request, "agents.add_routingrule")
+        taught = _obey(lambda: corrections.teach(run, permissions.person(request), lesson=lesson, **body))
+        return Response(TaughtSerializer(taught).data)
 
 
 class Audit(Endpoint):
@@ -199,7 +286,12 @@ class Trace(Endpoint):
         """What the run did, as a tree with times and costs: dispatches, model calls, tool calls, sends."""
         run = _visible(request, run_id)
         steps = Prefetch("steps", Step.objects.defer("reply").order_by("number").prefetch_related("calls__attempts"))
-        _read_dispatches(run, steps)
+        _read_dispatches(
+            run,
+            steps,
+            Prefetch("messages", Message.objects.order_by("number")),
+            Prefetch("context_views", ContextView.objects.order_by("number")),
+        )
         _with_cost([run])
         return Response(TraceSerializer(run).data)
 
@@ -298,7 +390,7 @@ class ArtifactContent(Endpoint):
         """The bytes themselves, always as a download: an agent wrote them, and a browser must not act on them."""
         artifact = _artifact(request, artifact_id)
         return HttpResponse(
-            bytes(artifact.blob.content),
+            _content(artifact),
             content_type=artifact.media_type if _MEDIA_TYPE.match(artifact.media_type) else "application/octet-stream",
             headers={
                 "Content-Disposition": f'attachment; filename="{artifact.pk}"',
@@ -311,7 +403,7 @@ class ArtifactContent(Endpoint):
 
 # -- what may be seen --------------------------------------------------------------------------------------------
 def _visible(request: Request, run_id: UUID) -> Run:
-    joined = Run.objects.visible_to(request.user).select_related("agent", "owner", "account")
+    joined = Run.objects.visible_to(request.user).select_related("agent", "owner", "account", "routing")
     return get_object_or_404(joined, pk=run_id)
 
 
@@ -329,12 +421,21 @@ def _calls(request: Request) -> Any:
 
 def _handoffs(request: Request) -> Any:
     seen = Run.objects.visible_to(request.user)
-    return Handoff.objects.filter(source__run__in=seen).select_related("source__manifest__agent", "target")
+    return Handoff.objects.filter(source__run__in=seen).select_related(
+        "source__manifest__agent", "target", "request__decision"
+    )
 
 
 def _artifact(request: Request, artifact_id: UUID) -> Artifact:
     seen = Artifact.objects.filter(run__in=Run.objects.visible_to(request.user)).select_related("blob")
     return get_object_or_404(seen, pk=artifact_id)
+
+
+def _content(artifact: Artifact) -> bytes:
+    try:
+        return blobs.read(artifact.blob)
+    except blobs.Unreadable as error:
+        raise Problem(503, str(error)) from error
 
 
 def _filters(query: dict[str, Any]) -> dict[str, Any]:
@@ -366,19 +467,37 @@ def _with_cost(runs: Sequence[Any]) -> Sequence[Any]:
 
 def _read_dispatches(run: Run, *joined: Prefetch) -> None:
     dispatches = Dispatch.objects.select_related("manifest__agent").order_by("number")
-    prefetch_related_objects([run], Prefetch("dispatches", dispatches.prefetch_related("edges_in", *joined)))
+    prefetch_related_objects([run], Prefetch("dispatches", dispatches.prefetch_related(*joined)))
+
+
+def _read_nodes(run: Run, *, is_new: bool) -> None:
+    """A new run has one, without edges."""
+    nodes = Node.objects.select_related("agent").order_by("number")
+    prefetch_related_objects([run], Prefetch("nodes", nodes))
+    of_them = {} if is_new else _edges(run)
+    for node in run.nodes.all():
+        node.waits_for = of_them.get(node.pk, [])  # type: ignore[attr-defined]
+
+
+def _edges(run: Run) -> dict[UUID, list[UUID]]:
+    """By node, whom it waits for."""
+    edges: dict[UUID, list[UUID]] = {}
+    for child, parent in Edge.objects.filter(child__run=run).order_by("pk").values_list("child_id", "parent_id"):
+        edges.setdefault(child, []).append(parent)
+    return edges
 
 
 def _detail(run: Run, *, is_new: bool = False) -> Any:
     """Expects a run that was just read. Of a new one no worker knows yet: beside its nodes it has nothing."""
     _read_dispatches(run)
+    _read_nodes(run, is_new=is_new)
     parts: list[Any] = list(run.dispatches.all())
     _with_counts(parts, is_new=is_new)
     asked = [] if is_new else list(ApprovalRequest.objects.open().filter(run_id=run.pk).order_by("created_at"))
     shown: Any = run
     shown.cost_usd = sum((part.cost_usd for part in parts), Decimal(0))
     shown.tokens = sum(part.tokens for part in parts)
-    shown.question = next((request for request in asked if request.kind == QUESTION_KIND), None)
+    shown.question = next((request for request in asked if request.kind in QUESTIONS), None)
     shown.open_requests = [request.pk for request in asked]
     return RunDetailSerializer(shown).data
 
@@ -418,8 +537,16 @@ def _obey(verb: Callable[[], Any]) -> Any:
         raise conflict(str(error), kind="not-possible") from error
 
 
+def _moved(endpoint: Endpoint, request: Request, run_id: UUID, verb: Callable[[UUID, User], Run]) -> Response:
+    """A verb that needs nothing but the run, and the run as it is after it."""
+    run = _visible(request, run_id)
+    endpoint.posted(Nothing)
+    _obey(lambda: verb(run.pk, permissions.person(request)))
+    return Response(_detail(_visible(request, run_id)))
+
+
 def _question(run: Run, request_id: UUID | None) -> ApprovalRequest:
-    questions = ApprovalRequest.objects.filter(run_id=run.pk, kind=QUESTION_KIND)
+    questions = ApprovalRequest.objects.filter(run_id=run.pk, kind__in=QUESTIONS)
     if request_id is not None:
         named = questions.filter(pk=request_id).first()
         if named is None:

@@ -6,29 +6,34 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db.models import F
+from django.db.models.functions import Now
 
-from agents.models import Agent
 from approvals import kinds
 from approvals import states as verdicts
 from approvals.errors import InvalidEdit
 from approvals.kinds import Kind, ReRuled
 from approvals.models import ApprovalRequest, Decision
 from orchestrator_site.core import canonical
+from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.events import Record
-from runs import budgets, lifecycle, orchestration, platform_tools, states, waking
-from runs.engine import binding, rulings
+from runs import lifecycle, orchestration, platform_tools, states, waking
+from runs.budgets import Scope, accounts
+from runs.engine import binding, doubt, rulings
 from runs.engine.failing import MODEL_KIND
 from runs.engine.offer import offer
 from runs.engine.proposing import TOOL_CALL_KIND
-from runs.engine.reserving import BUDGET_KIND
+from runs.engine.shortage import ACCOUNT_KIND, BUDGET_KIND
 from runs.engine.waiting import waiting_on
-from runs.models import Dispatch, Handoff, Run, ToolCall
+from runs.models import Allotment, BudgetPeriod, Dispatch, Run, ToolCall
+from runs.models.budgets import MAY_SET_BUDGETS
 from runs.states import StopReason
+from tools import flow
 from tools.values import ErrorKind, NeedsApproval, Refuse, Risk
 
 
 def register() -> None:
-    for kind in (ToolCallKind(), QuestionKind(), RoutingKind(), HandoffKind(), BudgetKind(), ModelKind()):
+    for kind in (ToolCallKind(), QuestionKind(), BudgetKind(), AccountKind(), ModelKind()):
         kinds.register(kind)
 
 
@@ -37,7 +42,8 @@ class RunKind(Kind):
 
     def lock(self, request: ApprovalRequest) -> None:
         Run.objects.select_for_update(of=("self",), no_key=True).get(pk=request.run_id)
-        Dispatch.objects.select_for_update(of=("self",)).get(pk=_known(request.dispatch_id))
+        if request.dispatch_id is not None:
+            Dispatch.objects.select_for_update(of=("self",)).get(pk=request.dispatch_id)
         if request.call_id is not None:
             ToolCall.objects.select_for_update(of=("self",)).get(pk=request.call_id)
 
@@ -54,6 +60,12 @@ class RunKind(Kind):
         call = self.call(request)
         lifecycle.move_call(log, request.run_id, call, to, actor=actor(decision), **changes)
 
+    def answer_call(self, log: Record, request: ApprovalRequest, decision: Decision) -> None:
+        """What whoever started the run answers, may be passed on as its input is, and bears its labels."""
+        run, call = self.run(request), self.call(request)
+        labels = flow.joined(call.labels, run.labels) if decision.by_id == run.owner_id else call.labels
+        self.move_call(log, request, decision, states.DONE, result=decision.answer, labels=labels)
+
     def wake(self, log: Record, request: ApprovalRequest) -> None:
         waking.wake(log, self.run(request), self.dispatch(request))
 
@@ -68,7 +80,7 @@ def actor(decision: Decision) -> str:
     return f"user:{decision.by.get_username()}" if decision.by else decision.via
 
 
-def _refusal(decision: Decision) -> str:
+def refusal(decision: Decision) -> str:
     """What the model is told when a person, or the clock, said no."""
     if decision.verdict == verdicts.EXPIRED:
         return "Refused: nobody decided in time. Do not ask for the same call again."
@@ -79,6 +91,7 @@ class ToolCallKind(RunKind):
     name = TOOL_CALL_KIND
     label = "Tool call"
     template = "runs/_request_tool_call.html"
+    together_template = "runs/_request_tool_calls.html"
     verdicts = frozenset({verdicts.APPROVED, verdicts.MODIFIED, verdicts.REJECTED, verdicts.ANSWERED})
 
     def re_rule(self, request: ApprovalRequest, edit: Mapping[str, Any], by: User) -> ReRuled:
@@ -87,24 +100,31 @@ class ToolCallKind(RunKind):
         arguments = canonical.dumps(dict(edit))
         offers = offer(dispatch)
         offered = offers.at_version(call.tool, call.tool_version_id)
+        dispatch.now = database_now()
         facts = rulings.gather(dispatch, offers, [call.tool], without=[call.pk])
-        ruling = rulings.rule(offered, arguments, facts, call.tool)
+        ruling = rulings.rule(offered, arguments, facts.said_by_person(call.rewritten(edit)), call.tool)
         if isinstance(ruling, Refuse):
             raise InvalidEdit({"arguments": " ".join(ruling.reasons)})
         assert offered is not None
-        policy = rulings.POLICY.version
+        policy = rulings.version(ruling)
+        asking = ruling if isinstance(ruling, NeedsApproval) else None
         return ReRuled(
             frozen=binding.frozen(dispatch, offered.spec, call, arguments, ruling.risk, policy),
             risk=Risk(ruling.risk),
             reasons=ruling.reasons,
-            four_eyes=isinstance(ruling, NeedsApproval) and ruling.four_eyes,
+            four_eyes=asking is not None and asking.four_eyes,
+            approvers=asking.approvers if asking else 1,
+            group=asking.group if asking else "",
             title=binding.plain_words(call.tool, edit),
             policy_version=policy,
         )
 
     def on_superseded(self, old: ApprovalRequest, new: ApprovalRequest, log: Record) -> None:
-        ToolCall.objects.filter(pk=_known(old.call_id)).update(request=new, **_as_frozen(self.call(old), new.content))
-        dispatch = self.dispatch(old)
+        dispatch, call = self.dispatch(old), self.call(old)
+        changes = _as_frozen(call, new.content)
+        told = {"call": str(call.pk), "dispatch": str(dispatch.pk), "tool": call.tool} | changes.pop("told")
+        log.run(new.run_id, "tool_call_edited", actor=actor(old.decision), **told)
+        ToolCall.objects.filter(pk=call.pk).update(request=new, **changes)
         first_open = dispatch.calls.open().order_by("step__number", "position").first()
         if dispatch.status == states.WAITING and first_open is not None:
             Dispatch.objects.filter(pk=dispatch.pk).update(waiting_on=waiting_on(first_open))
@@ -118,22 +138,22 @@ class ToolCallKind(RunKind):
                 changes = _as_frozen(self.call(request), canonical.loads(request.effective_frozen))
                 self.move_call(log, request, decision, states.READY, **changes)
             case verdicts.ANSWERED:
-                self.move_call(log, request, decision, states.DONE, result=decision.answer)
+                self.answer_call(log, request, decision)
             case _:
-                told = {"result": _refusal(decision), "error_kind": ErrorKind.REJECTED}
-                self.move_call(log, request, decision, states.REFUSED, **told)
+                self.refuse_call(log, request, decision)
         self.wake(log, request)
+
+    def refuse_call(self, log: Record, request: ApprovalRequest, decision: Decision) -> None:
+        """One that was sent before it was asked about may have happened, and is not said to have been refused."""
+        dispatch, call, said = self.dispatch(request), self.call(request), refusal(decision)
+        if not doubt.leave(log, dispatch, call, said, actor=actor(decision)):
+            self.move_call(log, request, decision, states.REFUSED, result=said, error_kind=ErrorKind.REJECTED)
 
 
 def _as_frozen(call: ToolCall, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that make a call what a person made of it: arguments, risk, and the ruling's risk with them."""
-    ruling = canonical.loads(call.ruling) | {"risk": content["risk"], "edited": True}
-    ruling["facts"]["policy"] = content["policy"]
-    return {
-        "arguments": canonical.dumps(content["arguments"]),
-        "risk": content["risk"],
-        "ruling": canonical.dumps(ruling),
-    }
+    """The changes that make a call what a person made of it, and what is told of them."""
+    arguments = canonical.dumps(content["arguments"])
+    return {"arguments": arguments, **rulings.edited(call, content["risk"], content["policy"])}
 
 
 class QuestionKind(RunKind):
@@ -144,66 +164,11 @@ class QuestionKind(RunKind):
 
     def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
         if decision.verdict == verdicts.ANSWERED:
-            self.move_call(log, request, decision, states.DONE, result=decision.answer)
+            self.answer_call(log, request, decision)
         else:
-            told = {"result": _refusal(decision), "error_kind": ErrorKind.REJECTED}
+            told = {"result": refusal(decision), "error_kind": ErrorKind.REJECTED}
             self.move_call(log, request, decision, states.REFUSED, **told)
         self.wake(log, request)
-
-
-class RoutingKind(RunKind):
-    """A person routes where the router stayed unsure: the answer is an agent's slug."""
-
-    name = platform_tools.ROUTING_KIND
-    label = "Routing"
-    template = "runs/_request_routing.html"
-    verdicts = frozenset({verdicts.ANSWERED, verdicts.REJECTED})
-
-    def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
-        dispatch = self.dispatch(request)
-        if decision.verdict != verdicts.ANSWERED:
-            told = {"result": _refusal(decision), "error_kind": ErrorKind.REJECTED}
-            self.move_call(log, request, decision, states.REFUSED, **told)
-        else:
-            others = Agent.objects.at_work().exclude(pk=dispatch.manifest.agent_id)
-            agent = others.filter(slug=str(decision.answer).strip()).first()
-            if agent is None:
-                raise InvalidEdit({"answer": f"There is no agent {decision.answer!r} at work to choose."})
-            platform_tools.add_route(dispatch, agent, dispatch.task, actor(decision))
-            self.move_call(log, request, decision, states.DONE, result=f"A person chose {agent.slug}.")
-        self.wake(log, request)
-
-
-class HandoffKind(RunKind):
-    name = platform_tools.HANDOFF_KIND
-    label = "Handoff"
-    template = "runs/_request_handoff.html"
-    verdicts = frozenset({verdicts.APPROVED, verdicts.MODIFIED, verdicts.REJECTED})
-
-    def re_rule(self, request: ApprovalRequest, edit: Mapping[str, Any], by: User) -> ReRuled:
-        """A person may reword the task; nothing else of a proposal is theirs to change."""
-        task = edit.get("task")
-        if set(edit) != {"task"} or not isinstance(task, str) or not task.strip():
-            raise InvalidEdit({"task": "Write the task the target is given; only the task can be edited."})
-        return ReRuled(frozen=request.content | {"task": task}, risk=Risk(request.risk), reasons=tuple(request.reasons))
-
-    def on_superseded(self, old: ApprovalRequest, new: ApprovalRequest, log: Record) -> None:
-        Handoff.objects.filter(request=old).update(request=new)
-
-    def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
-        handoff = Handoff.objects.select_related("target").get(request=request)
-        to = _HANDOFF_STATUS[decision.verdict]
-        task = {"task": request.effective_content["task"]} if to == states.ACCEPTED else {}
-        lifecycle.move_handoff(log, request.run_id, handoff, to, actor=actor(decision), **task)
-        orchestration.advance_locked(log, self.run(request))
-
-
-_HANDOFF_STATUS = {
-    verdicts.APPROVED: states.ACCEPTED,
-    verdicts.MODIFIED: states.ACCEPTED,
-    verdicts.REJECTED: states.DECLINED,
-    verdicts.EXPIRED: states.EXPIRED,
-}
 
 
 class BudgetKind(RunKind):
@@ -236,12 +201,49 @@ class BudgetKind(RunKind):
         dispatch = self.dispatch(request)
         if decision.verdict in (verdicts.APPROVED, verdicts.MODIFIED):
             content = request.effective_content
-            budgets.top_up(dispatch, budgets.Scope(content["scope"]), Decimal(content["amount_usd"]))
+            _add(dispatch, content, Decimal(content["amount_usd"]))
             log.run(request.run_id, "budget_raised", actor=actor(decision), **content)
         else:
             why = decision.reason or "Nobody added to the budget in time."
             lifecycle.end_dispatch(log, dispatch, StopReason.BUDGET, f"Its budget was used up. {why}")
         self.wake(log, request)
+
+
+def _add(dispatch: Dispatch, content: Mapping[str, Any], amount: Decimal) -> None:
+    match Scope(content["scope"]):
+        case Scope.RUN:
+            accounts.top_up(dispatch.run_id, amount)
+        case Scope.NODE:
+            Allotment.objects.filter(pk=content["allotment"]).update(granted_usd=F("granted_usd") + amount)
+        case _:
+            Dispatch.objects.filter(pk=dispatch.pk).update(cost_cap_usd=F("cost_cap_usd") + amount)
+            Allotment.objects.filter(node=dispatch.node_id).update(granted_usd=F("granted_usd") + amount)
+
+
+class AccountKind(BudgetKind):
+    """A budget that many runs draw on was used up: all who wait for it go on, or end. They are woken by the reconciler,
+    in batches, since each is moved under its own run's lock. Whoever decides could as well edit the cap alone."""
+
+    name = ACCOUNT_KIND
+    label = "Budget"
+    permission = MAY_SET_BUDGETS
+
+    def lock(self, request: ApprovalRequest) -> None:
+        """Only its counter, which comes after the request in the order of locks."""
+
+    def on_decided(self, request: ApprovalRequest, decision: Decision, log: Record) -> None:
+        content = request.effective_content
+        period = BudgetPeriod.objects.filter(pk=content["period"])
+        if decision.verdict in (verdicts.APPROVED, verdicts.MODIFIED):
+            period.update(added_usd=F("added_usd") + Decimal(content["amount_usd"]))
+            log.run(request.run_id, "budget_raised", actor=actor(decision), **content)
+            log.platform("budget_raised", actor=actor(decision), request=str(request.pk), **content)
+        elif decision.verdict == verdicts.REJECTED:
+            why = f"{decision.by_name} declined to add to it: {decision.reason}"
+            period.update(declined_at=Now(), declined_why=why[:300])
+            log.platform("budget_declined", actor=actor(decision), request=str(request.pk), period=content["period"])
+        elif not content["refills"]:
+            period.update(declined_at=Now(), declined_why="Nobody added to it in time.")
 
 
 class ModelKind(RunKind):

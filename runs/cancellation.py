@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 from approvals import requests
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
+from orchestrator_site.core.events import Record
 from runs import lifecycle, orchestration, states
 from runs.engine import cancelling
 from runs.errors import NotPossible
-from runs.models import Dispatch, Handoff, Run
-from runs.states import StopReason
+from runs.models import Handoff, Run
 
 
 def cancel(run_id: UUID, by: User) -> Run:
@@ -26,17 +26,16 @@ def cancel(run_id: UUID, by: User) -> Run:
             Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
             run.refresh_from_db(fields=["cancel_requested_at"])
             log.run(run.pk, "cancel_requested", actor=actor)
-        held = Dispatch.objects.select_for_update(of=("self",)).filter(run=run, status__in=states.DISPATCH.open)
-        for dispatch in held.order_by("number"):
-            Dispatch.objects.filter(pk=dispatch.pk).update(cancel_requested=True)
-            if dispatch.status != states.WORKING:
-                cancelling.end_held(log, dispatch, StopReason.CANCELLED, why)
-        _withdraw_handoffs(log, run, why)
+        for dispatch_id in run.dispatches.open().order_by("number").values_list("pk", flat=True):
+            cancelling.stop(log, dispatch_id, why)
+        _withdraw_proposals(log, run)
         requests.supersede(log, ApprovalRequest.objects.filter(run_id=run.pk), why=why)
         orchestration.advance_locked(log, run)
     return run
 
 
-def _withdraw_handoffs(log, run: Run, why: str) -> None:
+def _withdraw_proposals(log: Record, run: Run) -> None:
+    for plan in run.plans.filter(status=states.PROPOSED):
+        lifecycle.move_plan(log, plan, states.CANCELLED)
     for handoff in Handoff.objects.filter(source__run=run, status=states.PROPOSED).select_related("target"):
         lifecycle.move_handoff(log, run.pk, handoff, states.CANCELLED)

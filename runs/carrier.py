@@ -11,6 +11,7 @@ from django.db import connection
 from orchestrator_site.core import outages
 from runs import doorbells, engine, leases, orchestration, restored, suspects
 from runs.errors import LostLease, Suspected
+from runs.pacing import turns
 from runs.values import Continue, Lease
 
 logger = logging.getLogger(__name__)
@@ -22,21 +23,26 @@ draining = threading.Event()
 TRIPPED_SECONDS = 2
 
 
-def carry(dispatch_id: UUID, *, alone: bool = False) -> bool:
+def carry(dispatch_id: UUID, *, alone: bool = False, fairly: bool = False) -> bool:
     """Claim a dispatch and move it as far as a slice goes; False when there was nothing to claim.
 
-    `alone`: this process carries nothing else, so that it may carry a suspect.
+    `alone`: this process carries nothing else, so that it may carry a suspect. `fairly`: the one whose turn it is,
+    where that is another one.
     """
     if draining.is_set():
         doorbells.ring(dispatch_id)  # for another worker
         return False
     lease = None
     try:
-        if not restored.may_carry() or (lease := leases.claim(dispatch_id, alone=alone)) is None:
+        if not restored.may_carry():
+            return False
+        lease = leases.claim_next(dispatch_id) if fairly else leases.claim(dispatch_id, alone=alone)
+        if lease is None:
             return False
         with leases.keeper.keeping(lease):
             _carry(lease)
         orchestration.advance(lease.run_id)
+        turns.call_held()
     except LostLease as error:
         logger.info("stopped: %s", error)
     except Suspected:
@@ -64,6 +70,8 @@ def _carry(lease: Lease) -> None:
             return
         if not isinstance(outcome, Continue):
             return
+        if outcome.moves_run:
+            orchestration.advance(lease.run_id)
         if draining.is_set():
             break
     loop.pause()

@@ -2,16 +2,15 @@
 
 import logging
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from orchestrator_site.core import crashpoints
+from orchestrator_site.core.commits import after_commit
 from orchestrator_site.core.doorbell import breaker
 from runs.models import Dispatch
 
@@ -31,7 +30,7 @@ def ring_after_commit(dispatch_id: UUID) -> None:
 
 def ring_new_after_commit(dispatch_id: UUID) -> None:
     """For a row that this transaction inserts: `rung_at` is that moment already."""
-    transaction.on_commit(partial(_ring_or_leave, dispatch_id), robust=True)
+    after_commit(_ring_or_leave, dispatch_id)
 
 
 def _ring_or_leave(dispatch_id: UUID) -> None:

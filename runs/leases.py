@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection, models, transaction
-from django.db.models import F, Subquery
+from django.db.models import F, Func, Subquery
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from agents.models import RosterEpoch
@@ -25,6 +26,7 @@ from orchestrator_site.core.prepared import Prepared
 from runs import lifecycle, state_versions, states
 from runs.errors import LostLease, Suspected
 from runs.models import Dispatch
+from runs.pacing import places
 from runs.values import Lease
 
 logger = logging.getLogger(__name__)
@@ -46,20 +48,47 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
+def claim_next(called: UUID) -> Lease | None:
+    """As `claim`, of whatever is up next (`runs_next_up`): who was called to one takes the one whose turn it is.
+
+    Of two that take the same at once, one takes what it was called to; where that is the very same, the next that is
+    free: the call to that one may have been spent on the first.
+    """
+    up_next = RawSQL("(SELECT runs_next_up(%s, %s))", [called, state_versions.current()])
+    return _claim(up_next, alone=False) or claim(called) or _claim(None, alone=False)
+
+
 def claim(dispatch_id: UUID, *, alone: bool = False) -> Lease | None:
     """Take the dispatch when it is ready, not newer than us, and held by nobody; None otherwise.
 
-    One that is older than us is brought up in the same transaction. Locks: dispatch, chain head. Raises Suspected,
-    unless this process carries it `alone`.
+    Where its agent has all its places taken, it waits for one. One that is older than us is brought up in the same
+    transaction. Locks: dispatch, limit, chain head. Raises Suspected, unless this process carries it `alone`.
     """
+    return _claim(dispatch_id, alone=alone)
+
+
+def _claim(which: Any, *, alone: bool) -> Lease | None:
+    """`which` None: the foremost of those that are queued, and that nobody else is taking at this moment."""
     with events.recording() as log:
-        free = Dispatch.objects.forgotten().filter(pk=dispatch_id)
-        free = free.select_for_update(skip_locked=True, of=("self",), no_key=True).order_by("pk").annotate(now=Now())
-        dispatch = free.first()  # type: ignore[no-redef]
+        free = Dispatch.objects.forgotten().annotate(now=Now())
+        if which is None:
+            free = free.filter(status=states.QUEUED).order_by("-priority", Coalesce("claimed_at", "created_at"))
+        else:
+            free = free.filter(pk=which).order_by("pk")
+        dispatch = free.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
         if dispatch is None:
             return None
         if not alone and _is_suspect(dispatch):
-            raise Suspected(f"dispatch {dispatch_id} went down with {dispatch.claims_without_progress} workers")
+            raise Suspected(f"dispatch {dispatch.pk} went down with {dispatch.claims_without_progress} workers")
+        if dispatch.status == states.QUEUED and (held := places.of_agent(dispatch)):
+            changes: dict[str, Any] = {
+                "waiting_on": held.on[:300],
+                "held_by": held.by,
+                "due_at": None,
+                "unheeded": True,
+            }
+            lifecycle.move_dispatch(log, dispatch, states.WAITING, **changes)
+            return None
         lease = _take(log, dispatch)
         if not lease.is_worn_out and not _is_brought_up(log, dispatch):
             return None
@@ -129,32 +158,41 @@ def hold(lease: Lease) -> Dispatch:
 
     Returns the dispatch joined with its run, manifest and agent, with `now`, the database's time, and `epoch`, the
     roster's. They are read after the lock is ours: what whoever held it before has changed, such as a cancel, is seen.
+    No kill switch is moved from here to the transaction's end (`pacing.switches`).
     """
     mine = Dispatch.objects.filter(pk=lease.dispatch_id, fence=lease.fence, lease_owner=lease.owner).order_by()
     if mine.select_for_update(no_key=True).values_list("pk").first() is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
-    return peek(lease)
+    return _found(lease, _HELD)
 
 
 def peek(lease: Lease) -> Dispatch:
-    """As `hold`, without the lock: what a worker reads before it decides. Raises LostLease."""
-    if (dispatch := _JOINED.first(lease.dispatch_id, lease.fence, lease.owner)) is None:
+    """As `hold`, without the locks: what a worker reads before it decides. Raises LostLease."""
+    return _found(lease, _SEEN)
+
+
+def _found(lease: Lease, joined: Prepared[Dispatch]) -> Dispatch:
+    if (dispatch := joined.first(lease.dispatch_id, lease.fence, lease.owner)) is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
     return dispatch
 
 
-def _joined(dispatch_id: UUID, fence: int, owner: str) -> models.QuerySet[Dispatch]:
+def _joined(epoch: Any, dispatch_id: UUID, fence: int, owner: str) -> models.QuerySet[Dispatch]:
     mine = Dispatch.objects.filter(pk=dispatch_id, fence=fence, lease_owner=owner).order_by()
-    return mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=_EPOCH)  # type: ignore[no-redef]
+    return mine.select_related("run", "manifest__agent").annotate(now=Now(), epoch=epoch)  # type: ignore[no-redef]
 
 
-_JOINED = Prepared(_joined, UUID(int=1), -1, "owner")
+_EPOCH = Coalesce(Subquery(RosterEpoch.objects.values("epoch")[:1]), 0)
+_EPOCH_TO_ACT = Func(function="runs_epoch_to_act", output_field=models.BigIntegerField())
+_SEEN = Prepared(partial(_joined, _EPOCH), UUID(int=1), -1, "owner")
+_HELD = Prepared(partial(_joined, _EPOCH_TO_ACT), UUID(int=1), -1, "owner")
 
 
 def hold_known(lease: Lease, dispatch: Dispatch, *, hand_seconds: float | None, **changes: Any) -> Dispatch:
     """As `hold`, for who has the joined rows from before: one statement that locks, writes and says what is new.
 
-    What others may write while a worker holds the row is read anew; `hand_seconds` from now is the deadline of the
+    No kill switch is moved from here to the transaction's end. What others may write while a worker holds the row is
+    read anew; `hand_seconds` from now is the deadline of the
     call in hand. `changes` are plain values.
     """
     names = ", ".join(f"{name} = %s" for name in changes)
@@ -166,23 +204,29 @@ def hold_known(lease: Lease, dispatch: Dispatch, *, hand_seconds: float | None, 
         row = cursor.fetchone()
     if row is None:
         raise LostLease(f"dispatch {lease.dispatch_id} is no longer held under fence {lease.fence}")
-    dispatch.now, dispatch.hand_deadline, dispatch.cancel_requested, dispatch.cost_cap_usd, dispatch.epoch = row
+    for field, value in zip(_TOLD, row, strict=True):
+        setattr(dispatch, field, value)
     for field, value in changes.items():
         setattr(dispatch, field, value)
     return dispatch
 
 
-_EPOCH = Coalesce(Subquery(RosterEpoch.objects.values("epoch")[:1]), 0)
 _HOLD = """
 UPDATE runs_dispatch SET hand_deadline = now() + make_interval(secs => %s){changes}
 WHERE id = %s AND fence = %s AND lease_owner = %s
-RETURNING clock_timestamp(), hand_deadline, cancel_requested, cost_cap_usd, agents_epoch_now()
+RETURNING clock_timestamp(), hand_deadline, cancel_requested, pause_requested, cost_cap_usd, mail, runs_epoch_to_act()
 """
+_TOLD = ("now", "hand_deadline", "cancel_requested", "pause_requested", "cost_cap_usd", "mail", "epoch")
 
 
 def is_cancelled(dispatch: Dispatch) -> bool:
     """Of a held dispatch: whether its run is being cancelled."""
     return dispatch.cancel_requested
+
+
+def is_stopped(dispatch: Dispatch) -> bool:
+    """Of a held dispatch: nothing new is to be begun, since its run is being cancelled or paused."""
+    return dispatch.cancel_requested or dispatch.pause_requested
 
 
 def note(dispatch: Dispatch, **changes: Any) -> None:

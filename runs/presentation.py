@@ -10,15 +10,33 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import reverse
 
+from agents import roster
+from agents.models import EXEMPLAR_LENGTH
 from approvals import presentation as requests_shown
 from approvals.models import ApprovalRequest
 from approvals.presentation import RUN, Card
 from orchestrator_site.core import canonical, drops, events
 from orchestrator_site.core.drops import Drop
 from orchestrator_site.core.models import Event
-from runs import states
+from runs import comments, corrections, intake, node_list, states
 from runs.engine.turn import text_of
-from runs.models import Account, Artifact, Attempt, Dispatch, Handoff, Route, Run, Step, ToolCall
+from runs.models import (
+    Account,
+    Artifact,
+    Attempt,
+    BoardEntry,
+    ContextView,
+    Dispatch,
+    Handoff,
+    Message,
+    Route,
+    Routing,
+    Run,
+    Step,
+    ToolCall,
+)
+from runs.models import Node as Place
+from runs.node_list import NodeList
 from runs.states import StopReason
 from runs.uncertain import may_repeat
 
@@ -27,6 +45,7 @@ STEPS_SHOWN = 120
 EVENTS_SHOWN = 12
 # Runs of the conversation on each side of the one that is shown.
 CONVERSATION_SHOWN = 20
+BOARD_SHOWN, BOARD_IN_SIGHT = 100, 10
 
 STOP_WORDS = {
     StopReason.FINISHED: "It finished.",
@@ -112,8 +131,21 @@ class CallView:
 
     @property
     def verdict(self) -> str:
-        """What the gate said, as the beginning of a sentence."""
-        return _VERDICTS.get(self._ruling.get("verdict", ""), "")
+        """What the gate said, as the beginning of a sentence. What was let through may yet wait, or be held back."""
+        said = self._ruling.get("verdict", "")
+        if said == "Allow" and self.call.status not in states.MAY_HAVE_SENT:
+            return "It was let through because"
+        return _VERDICTS.get(said, "")
+
+    @property
+    def before_edits(self) -> list[dict[str, Any]]:
+        """How it was ruled before each edit by a person, the newest first: {risk, policy, why, reasons}."""
+        rulings, each = [], self._ruling
+        while each := each.get("before", {}):
+            why = _VERDICTS.get(each["verdict"], "")
+            policy = each.get("facts", {}).get("policy", "")
+            rulings.append({"risk": each["risk"], "policy": policy, "why": why, "reasons": each["reasons"]})
+        return rulings
 
     @property
     def _ruling(self) -> dict[str, Any]:
@@ -141,7 +173,12 @@ class CallView:
         return said if len(said) <= 90 else said[:89] + "…"
 
 
-_VERDICTS = {"Allow": "It ran because", "NeedsApproval": "A person was asked because", "Refuse": "Refused because"}
+_VERDICTS = {
+    "Allow": "It ran because",
+    "NeedsApproval": "A person was asked because",
+    "Defer": "It waits because",
+    "Refuse": "Refused because",
+}
 
 
 def readable(text: str) -> Any:
@@ -157,10 +194,15 @@ def readable(text: str) -> Any:
 # -- the tree ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class StepView:
-    """A step; `tries` is how often in a row its model failed in the same words, of which this was the last time."""
+    """A step; `tries` is how often in a row its model failed in the same words, of which this was the last time.
+
+    `mail` are the messages that it read first; `views` say what was left out of what comes after it.
+    """
 
     step: Step
     calls: list[CallView]
+    mail: list[Message] = field(default_factory=list)
+    views: list[ContextView] = field(default_factory=list)
     tries: int = 1
     earlier_usd: Decimal = Decimal(0)
 
@@ -189,6 +231,7 @@ class Node:
     dispatch: Dispatch
     steps: list[StepView]
     cards: list[Card]
+    unread: list[Message] = field(default_factory=list)
     handoff: Handoff | None = None
     handoff_card: Card | None = None
     children: list["Node"] = field(default_factory=list)
@@ -207,10 +250,14 @@ class Node:
         match self.dispatch.origin:
             case "route":
                 return f"routed by {self.decided_by.partition(':')[2]}" if self.decided_by else "routed"
-            case "handoff":
-                return "handed over"
-            case _:
-                return "first"
+            case "closing":
+                return "has the last word" if self.dispatch.has_last_word else "looks again"
+            case origin:
+                return _ORIGINS[origin]
+
+    @property
+    def asks(self) -> bool:
+        return bool(self.cards or self.handoff_card or any(call.card for step in self.steps for call in step.calls))
 
     @property
     def ended(self) -> str:
@@ -226,6 +273,17 @@ class Node:
         """The output, where no step shown says it already."""
         said = self.steps[-1].text if self.steps else ""
         return "" if self.dispatch.output == said else self.dispatch.output
+
+
+_ORIGINS = {
+    "run": "first",
+    "plan": "by the plan",
+    "handoff": "handed over",
+    "retry": "another try",
+    "fallback": "in its place",
+    "reroute": "sent elsewhere",
+    "guidance": "sent back with guidance",
+}
 
 
 @dataclass(frozen=True)
@@ -272,13 +330,31 @@ class EventLine:
         return " · ".join(said)[:200]
 
 
-_TELLING = ("agent", "target", "tool", "title", "what", "verdict", "reason", "waiting_on", "message", "stop_reason")
+_TELLING = (
+    "line",
+    "agent",
+    "target",
+    "tool",
+    "title",
+    "what",
+    "verdict",
+    "reason",
+    "waiting_on",
+    "message",
+    "stop_reason",
+)
 
 
 @dataclass(frozen=True)
 class RunPage:
+    """`cards` are what is asked of the run itself, of none of its agents. A run of one node has `roots`, its
+    dispatches as a tree; one of several has `nodes`."""
+
     run: Run
+    places: list[Place]
     roots: list[Node]
+    nodes: NodeList | None
+    board: list[BoardEntry]
     meter: Meter
     unblocks: Unblocks | None
     events: list[EventLine]
@@ -288,11 +364,30 @@ class RunPage:
     earlier: list[Run]
     later: list[Run]
     hidden_steps: int
-    open_cards: list[Card]
+    cards: list[Card]
 
     @property
     def stop_words(self) -> str:
         return stop_words(self.run.stop_reason)
+
+    @property
+    def routing(self) -> Routing | None:
+        """None where the run names who does it."""
+        return getattr(self.run, "routing", None)
+
+    @property
+    def redone(self) -> Place | None:
+        """The one node of a run, where a person may comment on it."""
+        only = self.places[0] if self.nodes is None else None
+        return only if only is not None and comments.why_not(only, []) is None else None
+
+    @property
+    def board_earlier(self) -> list[BoardEntry]:
+        return self.board[:-BOARD_IN_SIGHT]
+
+    @property
+    def board_newest(self) -> list[BoardEntry]:
+        return self.board[-BOARD_IN_SIGHT:]
 
     @property
     def is_short(self) -> bool:
@@ -301,7 +396,7 @@ class RunPage:
 
     @property
     def source(self) -> str:
-        return {"api": "by the API", "web": "on the web", "admin": "in the admin", "demo": "by the demo"}[
+        return {"api": "over the API", "web": "on the web", "admin": "in the admin", "demo": "by the demo"}[
             self.run.source
         ]
 
@@ -309,13 +404,18 @@ class RunPage:
 def run_page(run: Run, user: User | AnonymousUser) -> RunPage:
     """Expects owner, agent and account to be joined; a constant number of queries."""
     requests = _requests(run)
-    cards = {request.pk: requests_shown.card(request, user, origin=RUN) for request in requests}
+    cards = requests_shown.cards(requests, user, origin=RUN)
     nodes, hidden = _nodes(run, cards)
+    places = list(run.nodes.select_related("agent").order_by("number"))
+    above = _join(run, nodes, cards)
     newest = list(Event.objects.filter(chain=events.run_chain(run.pk)).order_by("-seq")[:EVENTS_SHOWN])
     earlier, later = _conversation(run)
     return RunPage(
         run=run,
-        roots=_as_tree(run, nodes, cards),
+        places=places,
+        roots=_as_tree(nodes, above) if len(places) == 1 else [],
+        nodes=node_list.of(run, places, nodes) if len(places) > 1 else None,
+        board=list(reversed(run.board.order_by("-number")[:BOARD_SHOWN])) if run.board_entries else [],
         meter=_meter(run, [node.dispatch for node in nodes]),
         unblocks=_unblocks(run, list(cards.values()), nodes),
         events=[EventLine(event) for event in newest],
@@ -325,7 +425,7 @@ def run_page(run: Run, user: User | AnonymousUser) -> RunPage:
         earlier=earlier,
         later=later,
         hidden_steps=hidden,
-        open_cards=list(cards.values()),
+        cards=[card for card in cards.values() if card.request.dispatch_id is None],
     )
 
 
@@ -344,14 +444,24 @@ def _nodes(run: Run, cards: Mapping[Any, Card]) -> tuple[list[Node], int]:
     by_step: dict[Any, list[CallView]] = defaultdict(list)
     for view in calls:
         by_step[view.call.step_id].append(view)
+    mail: dict[tuple[Any, int | None], list[Message]] = defaultdict(list)
+    if told := [each for each in dispatches if each.mail]:
+        for message in Message.objects.filter(dispatch__in=told).order_by("dispatch", "number"):
+            mail[message.dispatch_id, message.step].append(message)
+    views: dict[tuple[Any, int], list[ContextView]] = defaultdict(list)
+    if viewed := [each for each in dispatches if each.views]:
+        for change in ContextView.objects.filter(dispatch__in=viewed).order_by("dispatch", "number"):
+            views[change.dispatch_id, change.after_step].append(change)
     by_dispatch: dict[Any, list[StepView]] = defaultdict(list)
     for step in sorted(steps, key=lambda each: each.number):
-        by_dispatch[step.dispatch_id].append(StepView(step, by_step[step.pk]))
+        place = step.dispatch_id, step.number
+        by_dispatch[step.dispatch_id].append(StepView(step, by_step[step.pk], mail[place], views[place]))
     apart: dict[Any, list[Card]] = defaultdict(list)
     for card in cards.values():
         if card.request.call_id is None and card.request.kind != "handoff":
             apart[card.request.dispatch_id].append(card)
-    return [Node(each, _folded(by_dispatch[each.pk]), apart[each.pk]) for each in dispatches], hidden
+    nodes = [Node(each, _folded(by_dispatch[each.pk]), apart[each.pk], mail[each.pk, None]) for each in dispatches]
+    return nodes, hidden
 
 
 def _folded(steps: Iterable[StepView]) -> list[StepView]:
@@ -361,7 +471,8 @@ def _folded(steps: Iterable[StepView]) -> list[StepView]:
         step, before = view.step, folded[-1] if folded else None
         if before and step.error and (before.step.model, before.step.error) == (step.model, step.error):
             folded.pop()
-            view = replace(view, tries=before.tries + 1, earlier_usd=before.cost_usd)
+            told = [*before.mail, *view.mail]
+            view = replace(view, mail=told, tries=before.tries + 1, earlier_usd=before.cost_usd)
         folded.append(view)
     return folded
 
@@ -374,18 +485,25 @@ def _calls(rows: Any, cards: Mapping[Any, Card]) -> list[CallView]:
     return [CallView(call, attempts[call.pk], cards.get(call.request_id)) for call in calls]
 
 
-def _as_tree(run: Run, nodes: Sequence[Node], cards: Mapping[Any, Card]) -> list[Node]:
-    """Whoever was routed or handed to stands below who did it."""
+def _join(run: Run, nodes: Sequence[Node], cards: Mapping[Any, Card]) -> dict[Any, Any]:
+    """Tell each dispatch who decided that it is, and what handoff it proposed; who stands above whom, by id."""
     by_id: dict[Any, Node] = {node.dispatch.pk: node for node in nodes}
     above: dict[Any, Any] = {}
-    for route in Route.objects.filter(source__run=run, node__isnull=False):
-        above[route.node_id] = route.source_id
-        by_id[route.node_id].decided_by = route.decided_by
+    decided = dict(Route.objects.filter(source__run=run, node__isnull=False).values_list("node_id", "decided_by"))
+    for node in nodes:
+        node.decided_by = decided.get(node.dispatch.node_id, "")
     for handoff in Handoff.objects.filter(source__run=run).select_related("target"):
         by_id[handoff.source_id].handoff = handoff
         by_id[handoff.source_id].handoff_card = cards.get(handoff.request_id)
-        if handoff.continued_by_id:
-            above[handoff.continued_by_id] = handoff.source_id
+        for following in (handoff.continued_by_id, handoff.returned_to_id, handoff.closed_by_id):
+            if following:
+                above[following] = handoff.source_id
+    return above
+
+
+def _as_tree(nodes: Sequence[Node], above: Mapping[Any, Any]) -> list[Node]:
+    """Whoever was handed to stands below who did it."""
+    by_id: dict[Any, Node] = {node.dispatch.pk: node for node in nodes}
     roots: list[Node] = []
     for node in nodes:
         parent = by_id.get(above.get(node.dispatch.pk))
@@ -422,6 +540,41 @@ def _conversation(run: Run) -> tuple[list[Run], list[Run]]:
     others = Run.objects.filter(conversation_id=run.conversation_id)
     earlier = others.filter(pk__lt=run.pk).order_by("-pk")[:CONVERSATION_SHOWN]
     return list(reversed(earlier)), list(others.filter(pk__gt=run.pk).order_by("pk")[:CONVERSATION_SHOWN])
+
+
+# -- whose it is -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class TeachForm:
+    """What a person is offered who says whose a run should have been: agents with what they own, likeliest first.
+
+    `typed` is what was posted, where it could not be done for `faults`; `no_send`: why it cannot be started anew.
+    """
+
+    agents: list[tuple[str, str]]
+    typed: Mapping[str, str]
+    faults: Mapping[str, str]
+    no_send: str | None
+
+    @property
+    def lesson(self) -> str:
+        return self.typed.get("lesson", "exemplar")
+
+
+def teach_form(run: Run, posted: Mapping[str, str], faults: Mapping[str, str]) -> TeachForm:
+    """Expects agent and routing to be joined."""
+    routing: Routing | None = getattr(run, "routing", None)
+    had = routing.agent if routing else (run.agent.slug if run.agent else "")
+    likely = [each["agent"] for stage in (routing.stages if routing else []) for each in stage.get("top", [])]
+    owned = {slug: entry.owns for slug, entry in roster.today().entries.items() if slug != had}
+    ordered = [*dict.fromkeys(slug for slug in likely if slug in owned), *sorted(set(owned) - set(likely))]
+    suggested = {
+        "text": run.input[:EXEMPLAR_LENGTH],
+        "condition": corrections.condition_like(run.input),
+        "name": corrections.name_like(run.input),
+        "send": "yes",
+    }
+    typed = {name: str(posted[name]) for name in posted} | {"send": posted.get("send", "")} if faults else suggested
+    return TeachForm([(slug, owned[slug]) for slug in ordered], typed, faults, intake.why_no_retry(run))
 
 
 # -- calls in doubt ----------------------------------------------------------------------------------------------

@@ -11,12 +11,17 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
+from django.db.models import Min
 from django.db.models.functions import Now
 
+from agents.routing import fits
 from approvals import sweeps
 from orchestrator_site.core import events, observers, partitions
-from runs import auditing, carrier, doorbells, lifecycle, orchestration, states
-from runs.models import Dispatch, Run
+from runs import auditing, blobs, carrier, doorbells, lifecycle, orchestration, states, top_ups
+from runs.budgets import allotments
+from runs.models import Dispatch, Node, Routing, Run
+from runs.pacing import turns
+from runs.policies import simulating
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +34,20 @@ def sweep(fallback: ThreadPoolExecutor | None = None) -> None:
     """Everything that is due, once. Each part stands alone: an error in one leaves the others their turn."""
     auditing.keep_up()  # the first: a database that was restored is seen before it is worked on
     call_forgotten(fallback)
-    for part in (wake_due, sweeps.expire_due, advance_left_behind, make_partitions):
+    woken = (turns.call_held, wake_due, start_due)
+    for part in (*woken, sweeps.expire_due, *BUDGETS, advance_left_behind, *POLICIES, make_partitions):
         try:
             part()
         except Exception:
             logger.exception("the reconciler's %s failed", part.__name__)
+
+
+# Who waits for money, and money that waits for nobody.
+BUDGETS = (top_ups.wake_waiting, top_ups.keep_asked, allotments.give_back_idle)
+
+
+# Policies that are tried on the past, and calls that a new one may let through sooner.
+POLICIES = (simulating.call_forgotten,)
 
 
 class Hourly:
@@ -50,6 +64,7 @@ class Hourly:
 
 
 make_partitions = Hourly(partitions.make_ahead)
+sweep_blobs = Hourly(blobs.sweep)
 
 
 def wake_due() -> int:
@@ -67,6 +82,24 @@ def _wake(dispatch_id: UUID, run_id: UUID) -> None:
             lifecycle.move_dispatch(log, dispatch, states.QUEUED, waiting_on="", due_at=None)
             doorbells.ring_after_commit(dispatch.pk)
             orchestration.advance_locked(log, run)
+
+
+def start_due() -> int:
+    """Nodes whose next try is due, and may begin: a run has one turn, however many of them it has."""
+    due = Node.objects.due().values("run_id").annotate(first=Min("due_at")).order_by("first")
+    return sum(_alone(orchestration.start_due, run_id) for run_id in due.values_list("run_id", flat=True)[:BATCH])
+
+
+def keep_routes_up() -> None:
+    """What an embedder is asked for, which may be a server and take its time."""
+    fits.keep_up()
+    route_left_behind()
+
+
+def route_left_behind() -> int:
+    """Runs whose request is to be judged again, by what a person said: whoever took the answer went away."""
+    left = Routing.objects.exclude(again="").values_list("run_id", flat=True)[:BATCH]
+    return sum(_alone(orchestration.route_again, run_id) for run_id in left)
 
 
 def advance_left_behind() -> int:
@@ -94,7 +127,7 @@ def call_forgotten(fallback: ThreadPoolExecutor | None = None) -> int:
     for dispatch_id in forgotten:
         is_away = is_away or not doorbells.ring(dispatch_id)
         if is_away and fallback is not None:
-            fallback.submit(carrier.carry, dispatch_id)
+            fallback.submit(carrier.carry, dispatch_id, fairly=True)
     return len(forgotten)
 
 
@@ -109,14 +142,19 @@ def _forgotten() -> list[UUID]:
 
 
 class Reconciler:
-    """The threads: one sweeps, and one tells the observers, who may hang without holding up anything else."""
+    """The threads: one sweeps; the others may take their time, and tell observers, fit routes, look through files."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._fallback = ThreadPoolExecutor(FALLBACK_THREADS, thread_name_prefix="fallback")
         self._threads = [
             threading.Thread(target=self._repeat, args=[part], name=name, daemon=True)
-            for name, part in (("reconciler", self._sweep), ("observers", observers.tell))
+            for name, part in (
+                ("reconciler", self._sweep),
+                ("observers", observers.tell),
+                ("routes", keep_routes_up),
+                ("artifacts", sweep_blobs),
+            )
         ]
 
     def start(self) -> None:

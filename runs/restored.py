@@ -2,6 +2,7 @@
 
     the machine could have done it by itself   executing, ready           → uncertain, a person says what happened
     a person had to say yes first              awaiting approval          → asked anew, with the doubt as a reason
+    it waited for its window                   deferred                   → asked anew when that opens
     it is not proposed yet                     queued, working, waiting   → its run asks for every call with an effect
     it only reads                              pure, platform tools       → goes on
 
@@ -165,6 +166,8 @@ def _mark_call(log: Record, dispatch: Dispatch, call: ToolCall) -> None:
         _nobody_saw_it_end(call)
     if call.status == states.AWAITING_APPROVAL:
         _ask_again(log, call)
+    if call.status == states.DEFERRED:  # an approval of before may have been used since: it serves no more
+        ToolCall.objects.filter(pk=call.pk).update(request=None)
 
 
 def _nobody_saw_it_end(call: ToolCall) -> None:

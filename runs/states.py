@@ -1,39 +1,61 @@
-"""Every move that a run, a dispatch, a step, a tool call, an attempt and a handoff can ever make."""
+"""Every move that a run, a node, a dispatch, a step, a tool call, an attempt, a handoff, a plan, a simulation and a
+circuit breaker can ever make."""
 
 from enum import StrEnum
 
 from orchestrator_site.core.transitions import machine
 
 # -- run ---------------------------------------------------------------------------------------------------------
-ACCEPTED, WORKING, WAITING = "accepted", "working", "waiting"
+ACCEPTED, WORKING, WAITING, PAUSED = "accepted", "working", "waiting", "paused"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 
 RUN = machine(
     "run",
     {
         ACCEPTED: {WORKING, CANCELLED},
-        WORKING: {WAITING, SUCCEEDED, FAILED, CANCELLED},
-        WAITING: {WORKING, SUCCEEDED, FAILED, CANCELLED},  # on people, on a due time
-        SUCCEEDED: set(),
-        FAILED: set(),
+        WORKING: {WAITING, PAUSED, SUCCEEDED, FAILED, CANCELLED},
+        WAITING: {WORKING, PAUSED, SUCCEEDED, FAILED, CANCELLED},  # on people, on a due time
+        PAUSED: {WORKING, SUCCEEDED, FAILED, CANCELLED},  # succeeded, failed: what was in hand came to the end
+        SUCCEEDED: {WORKING},  # a person's comment has a part of it done again
+        FAILED: {WORKING},
         CANCELLED: set(),
     },
+    final={SUCCEEDED, FAILED, CANCELLED},
 )
 
-# -- dispatch ----------------------------------------------------------------------------------------------------
-BLOCKED, QUEUED, SKIPPED = "blocked", "queued", "skipped"
+# -- node: a place in the run's DAG ------------------------------------------------------------------------------
+BLOCKED, READY, SKIPPED = "blocked", "ready", "skipped"
+
+NODE = machine(
+    "node",
+    {
+        BLOCKED: {READY, SKIPPED, CANCELLED},  # parents are still at work
+        READY: {WORKING, FAILED, SKIPPED, CANCELLED},  # for a free place, or a due time
+        # ready: to be tried again; a dispatch of it, or the nodes within it, are at work
+        WORKING: {READY, WAITING, SUCCEEDED, FAILED, SKIPPED, CANCELLED},
+        WAITING: {READY, WORKING, SUCCEEDED, FAILED, SKIPPED, CANCELLED},  # on a person
+        SUCCEEDED: {WORKING},  # something within it is done again
+        FAILED: {WORKING},
+        SKIPPED: set(),
+        CANCELLED: set(),
+    },
+    final={SUCCEEDED, FAILED, SKIPPED, CANCELLED},
+)
+
+# -- dispatch: one agent's try at a node -------------------------------------------------------------------------
+QUEUED = "queued"
 
 DISPATCH = machine(
     "dispatch",
     {
-        BLOCKED: {QUEUED, SKIPPED, FAILED, CANCELLED},  # parents are still at work
-        QUEUED: {WORKING, FAILED, CANCELLED},  # failed: deadline, quarantine
-        WORKING: {QUEUED, WAITING, SUCCEEDED, FAILED, CANCELLED},  # queued again: between two slices
-        WAITING: {QUEUED, FAILED, CANCELLED},  # on a person or a due time
+        # waiting: for a free place of its agent; failed: deadline, quarantine
+        QUEUED: {WORKING, WAITING, PAUSED, FAILED, CANCELLED},
+        WORKING: {QUEUED, WAITING, PAUSED, SUCCEEDED, FAILED, CANCELLED},  # queued again: between two slices
+        WAITING: {QUEUED, PAUSED, FAILED, CANCELLED},  # on a person or a due time
+        PAUSED: {QUEUED, FAILED, CANCELLED},
         SUCCEEDED: set(),
         FAILED: set(),
         CANCELLED: set(),
-        SKIPPED: set(),
     },
 )
 
@@ -82,7 +104,7 @@ STEP = machine(
 
 # -- tool call ---------------------------------------------------------------------------------------------------
 PROPOSED, RULED, AWAITING_APPROVAL, DEFERRED = "proposed", "ruled", "awaiting_approval", "deferred"
-READY, EXECUTING, DONE, REFUSED = "ready", "executing", "done", "refused"
+EXECUTING, DONE, REFUSED = "executing", "done", "refused"
 UNCERTAIN, RESOLVED = "uncertain", "resolved"
 
 TOOL_CALL = machine(
@@ -90,8 +112,9 @@ TOOL_CALL = machine(
     {
         PROPOSED: {RULED, CANCELLED},
         RULED: {AWAITING_APPROVAL, DEFERRED, READY, REFUSED, CANCELLED},
-        AWAITING_APPROVAL: {READY, DONE, REFUSED, CANCELLED},  # done: a person answered in the tool's place
-        DEFERRED: {RULED, REFUSED, CANCELLED},
+        # done: a person answered in the tool's place; uncertain: it was sent before, and nobody knows what became of it
+        AWAITING_APPROVAL: {READY, DONE, REFUSED, CANCELLED, UNCERTAIN},
+        DEFERRED: {RULED, REFUSED, CANCELLED, UNCERTAIN},
         # ruled again: today's policy is stricter; done, failed, awaiting: platform tools, which need no attempt
         READY: {EXECUTING, RULED, DONE, FAILED, AWAITING_APPROVAL, REFUSED, CANCELLED, UNCERTAIN},
         EXECUTING: {DONE, FAILED, READY, UNCERTAIN},  # ready: may be sent again
@@ -130,5 +153,41 @@ HANDOFF = machine(
         DECLINED: set(),
         EXPIRED: set(),
         CANCELLED: set(),
+    },
+)
+
+# -- plan --------------------------------------------------------------------------------------------------------
+PLAN = machine(
+    "plan",
+    {
+        PROPOSED: {ACCEPTED, DECLINED, EXPIRED, CANCELLED},
+        ACCEPTED: set(),
+        DECLINED: set(),
+        EXPIRED: set(),
+        CANCELLED: set(),
+    },
+)
+
+# -- simulation --------------------------------------------------------------------------------------------------
+SIMULATION = machine(
+    "simulation",
+    {
+        QUEUED: {WORKING, FAILED, CANCELLED},
+        WORKING: {DONE, FAILED, CANCELLED},
+        DONE: set(),
+        FAILED: set(),
+        CANCELLED: set(),
+    },
+)
+
+# -- circuit breaker ---------------------------------------------------------------------------------------------
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
+
+BREAKER = machine(
+    "breaker",
+    {
+        CLOSED: {OPEN},
+        OPEN: {OPEN, HALF_OPEN, CLOSED},  # open again: a person keeps it so
+        HALF_OPEN: {OPEN, CLOSED},
     },
 )

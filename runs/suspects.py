@@ -26,20 +26,23 @@ FREE_TRIES, FREE_PAUSE_SECONDS = 10, 1.0
 _HOME = Path(__file__).resolve().parents[1]
 
 _places = threading.BoundedSemaphore(AT_ONCE)
+_under_way: set[UUID] = set()
 
 
 def carry(dispatch_id: UUID, stop: threading.Event) -> bool:
     """Carry it for a slice in a new process, and wait for that; once `stop` is set, ask it to hand on.
 
-    False when as many as may are under way.
+    False when as many as may are under way, or this one is.
     """
-    if not _places.acquire(blocking=False):
+    if dispatch_id in _under_way or not _places.acquire(blocking=False):
         return False
+    _under_way.add(dispatch_id)
     try:
         connection.close()
         logger.warning("dispatch %s ended its workers before: it is carried in a process of its own", dispatch_id)
         _await_end(_start(dispatch_id), stop)
     finally:
+        _under_way.discard(dispatch_id)
         _places.release()
     return True
 

@@ -78,4 +78,5 @@ def _apply(log: Record, call: ToolCall, finding: Finding, actor: str, result: st
                 raise NotPossible("The agent's part has ended, so nothing can run again.")
             if not attests_dead and not may_repeat(call):
                 raise NotPossible("Its old attempt may still be alive: confirm that you know it is not.")
+            call.attempts.left_in_doubt().update(nothing_sent=True)
             lifecycle.move_call(log, run_id, call, states.READY, actor=actor, result="", error_kind="")

@@ -8,8 +8,12 @@ from uuid import UUID
 
 from runs.states import StopReason
 
+# What a paused run waits for.
+RESUMED = "a person to resume it"
 # What no text column can keep: NUL, and half characters (lone surrogates).
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# A reference to an artifact; the group is its id.
+ARTIFACT = re.compile(r"artifact:([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class SendBack:
+    """The answer is not what was agreed: it goes back to the agent with what is wrong with it, a sentence each."""
+
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AskAgain:
     """The provider paused its own work; the transcript goes back as it is."""
 
@@ -55,13 +66,28 @@ class GiveUp:
     message: str
 
 
-NextStep = CallTools | Finish | AskAgain | GiveUp
+NextStep = CallTools | Finish | SendBack | AskAgain | GiveUp
+
+
+# -- what a final answer has to be -------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Contract:
+    """A final answer is JSON alone that fits `schema`, and has no fault by the `rules` registered under that name.
+
+    One that does not fit is returned to the agent `returns` times; after that it ends `contract_violated`.
+    """
+
+    schema: Mapping[str, Any]
+    rules: str = ""
+    returns: int = 1
 
 
 # -- what an advance came to -------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Continue:
-    """There is more to do at once."""
+    """There is more to do at once. `moves_run`: the run is to be moved on first."""
+
+    moves_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,9 +108,10 @@ Outcome = Continue | Waiting | Ended
 # -- what a platform tool answers --------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Answer:
-    """`content` is what the model reads."""
+    """`content` is what the model reads, `labels` those of what it was made of."""
 
     content: str
+    labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,4 +131,12 @@ class AskPerson:
     addressed_to: str
 
 
-PlatformAnswer = Answer | Fault | AskPerson
+@dataclass(frozen=True)
+class NotYet:
+    """The call stays as it is, and the dispatch waits: for any, or for all, of the nodes within its own."""
+
+    on: str
+    wake_on: str
+
+
+PlatformAnswer = Answer | Fault | AskPerson | NotYet

@@ -1,11 +1,14 @@
 """The pages of runs: start one, find one, watch one; and say what became of a call in doubt."""
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,10 +16,13 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from agents.models import Agent
+from approvals import edits
+from approvals.errors import InvalidEdit
 from orchestrator_site.core import events
-from runs import access, cancellation, intake, presentation, states, uncertain
+from runs import access, blobs, cancellation, comments, corrections, intake, pausing, presentation, states, uncertain
+from runs.corrections import Lesson
 from runs.errors import BadRequest, NotPossible
-from runs.models import Dispatch, Run, ToolCall
+from runs.models import Artifact, Dispatch, Run, ToolCall
 from runs.models.runs import RunQuerySet
 
 RUNS_A_PAGE = 30
@@ -30,12 +36,8 @@ def start(request: HttpRequest) -> HttpResponse:
     """The form on its own page; a fault keeps what was typed."""
     if not access.may_start(request.user):
         raise PermissionDenied("You do not have the permission to start runs.")
-    if request.method != "POST":
-        return render(
-            request,
-            "runs/start.html",
-            {"title": "Start a run", "content": "runs/_start.html", "typed": request.GET, "faults": {}},
-        )
+    if request.method != "POST" or "choose" in request.POST:
+        return _start_page(request, request.POST or request.GET, {})
     try:
         run = intake.start(
             request.user,  # type: ignore[arg-type]
@@ -44,11 +46,28 @@ def start(request: HttpRequest) -> HttpResponse:
             agent=request.POST.get("agent") or None,
             conversation=_conversation(request.POST.get("conversation")),
             budget_usd=_budget(request.POST.get("budget_usd")),
+            plan=_plan(request.POST),
         )
     except BadRequest as error:
-        context = {"title": "Start a run", "content": "runs/_start.html", "typed": request.POST, "faults": error.faults}
-        return render(request, "runs/start.html", context, status=422)
+        return _start_page(request, request.POST, error.faults, status=422)
     return redirect("runs:page", run.pk)
+
+
+def _start_page(
+    request: HttpRequest, typed: Mapping[str, str], faults: Mapping[str, str], status: int = 200
+) -> HttpResponse:
+    context = {"title": "Start a run", "content": "runs/_start.html", "typed": typed, "faults": faults}
+    return render(request, "runs/start.html", context, status=status)
+
+
+def _plan(posted: Mapping[str, str]) -> dict[str, Any] | None:
+    """A template with its parameters, which are posted as edits are."""
+    if not posted.get("template"):
+        return None
+    try:
+        return {"template": posted["template"], "parameters": edits.read(posted)}
+    except InvalidEdit as error:
+        raise BadRequest({f"plan.parameters.{name}": said for name, said in error.faults.items()}) from None
 
 
 def _budget(text: str | None) -> Decimal | None:
@@ -113,18 +132,27 @@ def _id_or_404(text: str) -> UUID:
 @require_GET
 @signed_in
 def page(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    run = _visible(request, run_id, "owner", "agent", "account")
+    return _run_page(request, run_id)
+
+
+def _run_page(
+    request: HttpRequest, run_id: UUID, faults: dict[str, str] | None = None, status: int = 200
+) -> HttpResponse:
+    """`faults` are those of a lesson that could not be taught; what was posted stays."""
+    run = _visible(request, run_id, "owner", "agent", "account", "routing")
     context = {
         "title": run.input.strip().split("\n")[0][:80],
         "page": presentation.run_page(run, request.user),
         "run": run,
         "may_cancel": access.may_cancel(request.user) and not run.is_final,
+        "may_comment": access.may_start(request.user) and run.status != states.CANCELLED,
         "no_retry": intake.why_no_retry(run) if _offers_retry(request, run) else None,
         "may_retry": _offers_retry(request, run),
+        "teach": presentation.teach_form(run, request.POST, faults or {}) if access.may_teach(request.user) else None,
         "may_follow": run.owner_id == request.user.pk and run.is_final and access.may_start(request.user),
         "content": "runs/_run.html",
     }
-    return render(request, "part.html" if "part" in request.GET else "runs/page.html", context)
+    return render(request, "part.html" if "part" in request.GET else "runs/page.html", context, status=status)
 
 
 def _offers_retry(request: HttpRequest, run: Run) -> bool:
@@ -153,10 +181,16 @@ def event_log(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def artifact(request: HttpRequest, run_id: UUID, artifact_id: UUID) -> HttpResponse:
     """The bytes, as plain text or as a download: nothing an agent wrote is ever run by a browser."""
     run = _visible(request, run_id)
-    kept = get_object_or_404(run.artifacts.select_related("blob"), pk=artifact_id)
+    seen = Artifact.objects.filter(run__in=Run.objects.visible_to(request.user)).select_related("blob")
+    kept = get_object_or_404(seen, pk=artifact_id)
+    if kept.run_id != run.pk:  # it was handed to this run, and kept by another
+        return redirect("runs:artifact", kept.run_id, kept.pk)
     is_text = kept.media_type.startswith("text/") or kept.media_type == "application/json"
     kind = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
-    response = HttpResponse(bytes(kept.blob.content), content_type=kind)
+    try:
+        response = HttpResponse(blobs.read(kept.blob), content_type=kind)
+    except blobs.Unreadable as error:
+        return HttpResponse(str(error), status=503, content_type="text/plain; charset=utf-8")
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"
     if not is_text:
         response["Content-Disposition"] = content_disposition_header(True, kept.name) or "attachment"
@@ -181,6 +215,49 @@ def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 @require_POST
 @signed_in
+def pause(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    return _hold(request, run_id, pausing.pause, "Paused: what is in hand comes to the end of its turn.")
+
+
+@require_POST
+@signed_in
+def resume(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    return _hold(request, run_id, pausing.resume, "It goes on.")
+
+
+def _hold(request: HttpRequest, run_id: UUID, verb: Callable[..., Run], told: str) -> HttpResponse:
+    run = _visible(request, run_id)
+    if not access.may_cancel(request.user):
+        raise PermissionDenied("You do not have the permission to pause runs.")
+    try:
+        verb(run.pk, request.user)
+    except NotPossible as error:
+        messages.info(request, str(error))
+    else:
+        messages.success(request, told)
+    return redirect("runs:page", run.pk)
+
+
+@require_POST
+@signed_in
+def comment(request: HttpRequest, run_id: UUID, node_id: UUID) -> HttpResponse:
+    """What a node came to is not right: it is done again, and with it all that was made of it."""
+    run = _visible(request, run_id)
+    if not access.may_start(request.user):
+        raise PermissionDenied("You do not have the permission to have work done again.")
+    node = get_object_or_404(run.nodes, pk=node_id)
+    try:
+        comments.comment(run.pk, node.pk, request.POST.get("comment", ""), request.user)  # type: ignore[arg-type]
+    except (BadRequest, NotPossible) as error:
+        told = " ".join(error.faults.values()) if isinstance(error, BadRequest) else str(error)
+        messages.error(request, told)
+    else:
+        messages.success(request, f"{node.key} is done again, with what you said.")
+    return redirect("runs:page", run.pk)
+
+
+@require_POST
+@signed_in
 def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """The same request as a new run of whoever posts."""
     run = _visible(request, run_id, "agent")
@@ -195,6 +272,42 @@ def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
     else:
         return redirect("runs:page", again.pk)
     return redirect("runs:page", run.pk)
+
+
+@require_POST
+@signed_in
+def teach(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Whose it should have been: taught, and where that was ticked, started there as a new run."""
+    run = _visible(request, run_id, "agent")
+    if not access.may_teach(request.user):
+        raise PermissionDenied("Teaching the routes takes an operator.")
+    posted, agent = request.POST, request.POST.get("agent", "")
+    try:
+        with transaction.atomic():
+            if posted.get("lesson"):
+                _teach(request, run, agent)
+            again = _send(request, run, agent) if posted.get("send") else None
+    except BadRequest as error:
+        return _run_page(request, run_id, error.faults, status=422)
+    except NotPossible as error:
+        return _run_page(request, run_id, {"send": str(error)}, status=409)
+    return redirect("runs:page", again.pk if again else run.pk)
+
+
+def _teach(request: HttpRequest, run: Run, agent: str) -> None:
+    try:
+        lesson = Lesson(request.POST["lesson"])
+    except ValueError:
+        raise BadRequest({"lesson": "Teach an exemplar, a rule or nothing."}) from None
+    said = {name: request.POST.get(name, "") for name in ("text", "condition", "name")}
+    taught = corrections.teach(run, request.user, agent=agent, lesson=lesson, **said)  # type: ignore[arg-type]
+    messages.success(request, f"From now on requests like it go to {taught.agent}.")
+
+
+def _send(request: HttpRequest, run: Run, agent: str) -> Run:
+    if not access.may_start(request.user):
+        raise PermissionDenied("You do not have the permission to start runs.")
+    return intake.retry(run, request.user, source="web", agent=agent)  # type: ignore[arg-type]
 
 
 def _visible(request: HttpRequest, run_id: UUID, *joined: str) -> Run:

@@ -8,6 +8,6 @@ from runs.models import Dispatch, Run
 def wake(log: Record, run: Run, dispatch: Dispatch) -> None:
     """A dispatch that a worker holds needs no waking: it reads the rows again before it waits."""
     if dispatch.status == states.WAITING:
-        lifecycle.move_dispatch(log, dispatch, states.QUEUED, waiting_on="", due_at=None)
+        lifecycle.move_dispatch(log, dispatch, states.QUEUED, waiting_on="", wake_on="", due_at=None)
         doorbells.ring_after_commit(dispatch.pk)
     orchestration.advance_locked(log, run)

@@ -40,6 +40,14 @@ class ScriptedModel(Process):
         """The bodies of the last 1000 model calls, oldest first."""
         return self.get("/requests")
 
+    def calls(self) -> list[dict[str, Any]]:
+        """The same, each with when it came and when its reply was ready, by the server's clock."""
+        return self.get("/calls")
+
+    def meet(self, name: str, of: int) -> None:
+        """Come to a meeting of requests, which are answered once all are there."""
+        self.post("/meet", {"name": name, "of": of})
+
     def count(self) -> int:
         return self.get("/count")["count"]
 

@@ -5,6 +5,7 @@ as a JSON object anywhere in it, is played:
 
     {"script": [turn, ...], "loop": false}          the same for everybody
     {"scripts": {"<part of a system prompt>": [turn, ...]}}     the first key found in the system prompt
+        in place of the turns, {"<part of the message>": [turn, ...]}: the first key found in what stands around it
 
 Turn n answers the request that has n assistant messages after that text; with `loop` the last turn repeats for ever,
 and past the end of a script without it the server answers 400. A turn:
@@ -12,6 +13,8 @@ and past the end of a script without it the server answers 400. A turn:
     text, tools [{name, input}], repeat_tools (tools, for ever), blocks (raw content blocks), stop_reason, usage,
     stop_details
     delay_seconds (before the reply), word_delay_seconds (before each streamed piece)
+    meets {name, of}        no reply before so many requests that name this meeting are under way together
+    by_model {model: {...}} what of the turn is otherwise for this model
     status + retry_after + message + headers + error_type + error_code      an error envelope
     reset | truncate | garbage | hang   reset half way | body ends half way in good order | no JSON | no reply
     times: k    the failure happens to the first k requests of this turn, then the turn is played (absent: always)
@@ -19,7 +22,8 @@ and past the end of a script without it the server answers 400. A turn:
     faults: [{...}, ...]    several of these; the first that happens to a request counts
 
 `{{result:K}}` in any string of a turn is the text of the K-th tool result since the script, 1 the first, -1 the newest.
-GET /requests the last 1000 bodies, GET /count how many came in all, POST /reset forgets both.
+GET /requests the last 1000 bodies, GET /calls the same as {body, began_at, ended_at} by this server's clock (ended: its
+reply was ready), GET /count how many came in all, POST /reset forgets them. POST /meet {name, of} comes to a meeting.
 """
 
 import asyncio
@@ -27,6 +31,7 @@ import dataclasses
 import json
 import os
 import re
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -39,6 +44,7 @@ from orchestrator_site.demo.model_server.protocol import Body, Refused, Reply, T
 FAULTS = ("status", "reset", "truncate", "garbage", "hang")
 PLACEHOLDER = re.compile(r"\{\{result:(-?\d+)\}\}")
 HANG_SECONDS = 3600.0
+MEETING_SECONDS = 60.0
 
 
 # Finding the script
@@ -57,6 +63,17 @@ def objects_in(text: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
+def without_objects(text: str) -> str:
+    decoder, start, kept = json.JSONDecoder(), 0, []
+    while (found := text.find("{", start)) >= 0:
+        kept.append(text[start:found])
+        try:
+            _, start = decoder.raw_decode(text, found)
+        except ValueError:
+            start = found + 1
+    return "".join([*kept, text[start:]])
+
+
 def texts_of(message: Body) -> Iterator[str]:
     return (block["text"] for block in blocks_of(message) if block.get("type") == "text")
 
@@ -73,12 +90,21 @@ def find_script(messages: list[Body]) -> tuple[Body, int]:
     raise Refused(400, "No script was found in the conversation.")
 
 
-def turns_for(script: Body, system: str) -> list[Body]:
+def _turns_when(cases: dict[str, list[Body]], told: str) -> list[Body]:
+    """By what stands around the JSON objects of a message, which hold the script itself."""
+    around = without_objects(told)
+    for part, turns in cases.items():
+        if part in around:
+            return turns
+    raise Refused(400, f"None of the cases {sorted(cases)} is found in what was told.")
+
+
+def turns_for(script: Body, system: str, told: str) -> list[Body]:
     if "script" in script:
         return script["script"]
     for part, turns in script["scripts"].items():
         if part in system:
-            return turns
+            return turns if isinstance(turns, list) else _turns_when(turns, told)
     raise Refused(400, f"None of the scripts {sorted(script['scripts'])} is meant for this system prompt.")
 
 
@@ -146,6 +172,7 @@ class ScriptedServer(protocol.MessagesServer):
         super().__init__(self._unused)
         self.log, self.total = log, 0
         self.recent: deque[Body] = deque(maxlen=1000)
+        self.meetings: dict[str, asyncio.Barrier] = {}
         self.failed: Counter[tuple[str, str, int]] = Counter()
 
     async def _unused(self, body: Body) -> Reply:
@@ -154,23 +181,37 @@ class ScriptedServer(protocol.MessagesServer):
     async def route(self, request: wire.Request) -> wire.Response:
         match request.method, request.path:
             case "GET", "/requests":
+                return wire.json_response([call["body"] for call in self.recent])
+            case "GET", "/calls":
                 return wire.json_response(list(self.recent))
             case "GET", "/count":
                 return wire.json_response({"count": self.total})
             case "POST", "/reset":
                 self.recent.clear()
                 self.failed.clear()
+                self.meetings.clear()
                 self.total = 0
+                return wire.json_response({})
+            case "POST", "/meet":
+                await self._meet(**request.json())
                 return wire.json_response({})
         return await super().route(request)
 
     async def create(self, body: Body) -> wire.Response:
-        self._record(body)
+        call = self._record(body)
+        try:
+            return await self._play(body)
+        finally:
+            call["ended_at"] = time.monotonic()
+
+    async def _play(self, body: Body) -> wire.Response:
         protocol.check(body)
         script, start = find_script(body["messages"])
         number = sum(message["role"] == "assistant" for message in body["messages"][start:])
-        turn = turn_at(script, turns_for(script, system_of(body)), number)
-        turn = fill(turn, results_since(body["messages"][start:]))
+        turn = turn_at(script, turns_for(script, system_of(body), "".join(texts_of(body["messages"][start]))), number)
+        turn = fill(turn | turn.get("by_model", {}).get(body["model"], {}), results_since(body["messages"][start:]))
+        if "meets" in turn:
+            await self._meet(**turn["meets"])
         await asyncio.sleep(turn.get("delay_seconds", 0))
         message = protocol.message_of(body, reply_of(turn), self.cache.usage(body))
         message["stop_details"] = turn.get("stop_details")
@@ -179,12 +220,22 @@ class ScriptedServer(protocol.MessagesServer):
                 return await fault_response(fault, body, message)
         return self._respond(body, message, turn.get("word_delay_seconds", 0))
 
-    def _record(self, body: Body) -> None:
+    def _record(self, body: Body) -> Body:
         self.total += 1
-        self.recent.append(body)
+        call = {"body": body, "began_at": time.monotonic(), "ended_at": None}
+        self.recent.append(call)
         if self.log:
             with self.log.open("a") as log:
                 log.write(json.dumps(body) + "\n")
+        return call
+
+    async def _meet(self, name: str, of: int) -> None:
+        meeting = self.meetings.setdefault(name, asyncio.Barrier(of))
+        try:
+            async with asyncio.timeout(MEETING_SECONDS):
+                await meeting.wait()
+        except TimeoutError:
+            raise Refused(400, f"The meeting {name} has waited for {of} requests in vain.") from None
 
     def _fails_now(self, turn: Body, body: Body, number: int) -> bool:
         if not any(turn.get(fault) for fault in FAULTS) or turn.get("model", body["model"]) != body["model"]:

@@ -25,6 +25,7 @@ os.environ |= {
     "BATON_DATA_DIR": str(_data),
     "BATON_CALLABLES": "tests.runs.callables",
     "BATON_DB_POOL": "0",
+    "BATON_EGRESS": "*://127.0.0.1:*",  # where the targets of tests listen
     "SECRET_KEY": "for tests only, long enough to sign with",
 }
 if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):

@@ -23,18 +23,20 @@ from orchestrator_site.core.admin_bases import (
     shown_as_text,
     who,
 )
-from tools import registry
-from tools.forms import CONFIRMATIONS, DefinitionForm
+from tools import executors, outbound_pages, registry  # noqa: F401  the pages register themselves
+from tools.forms import CONFIRMATIONS, DefinitionForm, SwitchesForm
 from tools.models import Tool, ToolVersion
 from tools.values import Confirmation, Risk
 
 SWITCHES = ("enabled", "risk", "confirmation")
+FLOW = ("family", "brings", "sinks")
 
 
 @admin.register(Tool)
 class ToolAdmin(Page):
     """A tool's page edits its live switches only; what it is, is its current version's."""
 
+    form = SwitchesForm
     list_display = ["name", "does", "effect", "risk_shown", "confirmation_shown", "state", "executor", "version"]
     list_filter = ["enabled", "risk", "confirmation", "current__effect", "current__executor"]
     search_fields = ["name", "current__description"]
@@ -48,6 +50,14 @@ class ToolAdmin(Page):
             {
                 "fields": [*SWITCHES],
                 "description": "They bite at the very next call, also of agents that are at work already.",
+            },
+        ),
+        (
+            "What goes in and out",
+            {
+                "fields": [*FLOW],
+                "description": "The gate asks before an agent that has read untrusted content acts on it. These bite "
+                "at the very next call too.",
             },
         ),
         (
@@ -70,7 +80,7 @@ class ToolAdmin(Page):
         return holds(request, "tools.add_toolversion")
 
     def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
-        changed = {name: form.cleaned_data[name] for name in SWITCHES if name in form.changed_data}
+        changed = {name: form.cleaned_data[name] for name in (*SWITCHES, *FLOW) if name in form.changed_data}
         if changed:
             registry.switch(obj, by=who(request), **changed)
 
@@ -221,6 +231,8 @@ class ToolVersionAdmin(Viewed):
 
     def response_add(self, request: HttpRequest, obj: ToolVersion, post_url_continue: Any = None) -> HttpResponse:
         self.message_user(request, f"{obj} is the current version; the next call uses it.", messages.SUCCESS)
+        if said := executors.foreseen_refusal(registry.version_spec(obj.pk)):
+            self.message_user(request, f"Its calls will be refused: {said}", messages.WARNING)
         return HttpResponseRedirect(row_url(obj.tool))
 
     def _named(self, request: HttpRequest) -> Tool | None:

@@ -7,7 +7,9 @@ from rest_framework.response import Response
 
 from orchestrator_site.core.api import Endpoint, Listing, Page
 from orchestrator_site.core.permissions import Access, person
+from orchestrator_site.core.problems import invalid
 from tools import registry
+from tools.definitions import InvalidDefinition
 from tools.models import Tool
 from tools.serializers import SwitchesBody, ToolQuery, ToolSerializer
 
@@ -38,9 +40,13 @@ class OneTool(Endpoint):
 
     @extend_schema(operation_id="tools_switch", request=SwitchesBody, responses=ToolSerializer, tags=["tools"])
     def patch(self, request: Request, name: str) -> Response:
-        """Set `enabled`, `risk` or `confirmation`. It bites at the very next call, also of running dispatches."""
+        """Set `enabled`, `risk`, `confirmation`, `family`, `brings` or `sinks`. It bites at the very next call, also of
+        running dispatches."""
         tool = _tool(name)
-        registry.switch(tool, by=person(request), **self.posted(SwitchesBody))
+        try:
+            registry.switch(tool, by=person(request), **self.posted(SwitchesBody))
+        except InvalidDefinition as fault:
+            raise invalid(fault.faults) from fault
         return Response(ToolSerializer(_tool(name)).data)
 
 

@@ -12,14 +12,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class RegisteredCallable:
     """`trusted`: reads only and cannot hang, so it may run in the worker's own thread; all others get a child process.
 
-    `lookup(key)` returns the result of the effect made under an idempotency key, or None when there was none.
+    `lookup(key)` returns the result of the effect made under an idempotency key, or None when there was none; it may
+    name `http` as well.
     """
 
     name: str
     function: Callable[..., Any]
     trusted: bool
     wants_call: bool
-    lookup: Callable[[str], Any] | None
+    wants_http: bool
+    lookup: Callable[..., Any] | None
 
 
 class UnknownCallable(LookupError):
@@ -30,15 +32,17 @@ _registered: dict[str, RegisteredCallable] = {}
 
 
 def register(
-    name: str, *, trusted: bool = False, lookup: Callable[[str], Any] | None = None
+    name: str, *, trusted: bool = False, lookup: Callable[..., Any] | None = None
 ) -> Callable[[Function], Function]:
-    """Register under a unique name. The function takes the tool's arguments by keyword, and `call` if it names it."""
+    """Register under a unique name. The function takes the tool's arguments by keyword, and what it names of these:
+    `call`, a `tools.values.CallContext`; `http`, a `tools.executors.provided.Http`, bound by the tool's egress rules.
+    """
 
     def decorate(function: Function) -> Function:
         if name in _registered and _registered[name].function is not function:
             raise ValueError(f"A callable named {name!r} is registered already.")
-        wants_call = "call" in inspect.signature(function).parameters
-        _registered[name] = RegisteredCallable(name, function, trusted, wants_call, lookup)
+        named = inspect.signature(function).parameters
+        _registered[name] = RegisteredCallable(name, function, trusted, "call" in named, "http" in named, lookup)
         return function
 
     return decorate

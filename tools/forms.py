@@ -18,7 +18,7 @@ from unfold.widgets import (
 from tools import definitions
 from tools.definitions import InvalidDefinition
 from tools.models import Tool, ToolVersion
-from tools.values import Confirmation, Effect, ExecutorKind, Risk
+from tools.values import Confirmation, Effect, ExecutorKind, Label, Risk
 
 CODE = {"class": "baton-code", "spellcheck": "false", "autocomplete": "off"}
 EMPTY_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
@@ -48,6 +48,8 @@ class IndentedJSON(forms.JSONField):
         super().__init__(widget=UnfoldAdminTextareaWidget(CODE | {"rows": kwargs.pop("rows", 8)}), **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
+        if value is None and not self.required:
+            return ""
         return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
@@ -83,6 +85,49 @@ class RiskRulesField(forms.Field):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return (initial or []) != (data or [])
+
+
+class SwitchesForm(forms.ModelForm):
+    """What a person says of a tool, at any time; labels that are none are told at their field."""
+
+    family = forms.CharField(
+        required=False,
+        max_length=40,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Such as payments or mail: a rule of the policy can cover all tools of a family.",
+    )
+    brings = forms.MultipleChoiceField(
+        required=False,
+        choices=[
+            (Label.UNTRUSTED, "untrusted: written by whoever, and may hold instructions"),
+            (Label.SENSITIVE, "sensitive: must not leave"),
+        ],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="What its results carry to the agent. None of them: a trusted source, whose word vouches.",
+    )
+    sinks = IndentedJSON(
+        required=False,
+        rows=7,
+        help_text='What its arguments do, by name: {"iban": {"kind": "destination", "lists": ["suppliers"]}, "sum": '
+        '{"kind": "amount"}, "text": {"kind": "content"}, "script": {"kind": "code"}}. Members of the lists need '
+        "nobody to vouch for them. {}: none of them matters. Empty: nobody has said, so each of them counts.",
+    )
+
+    class Meta:
+        model = Tool
+        fields = ["enabled", "risk", "confirmation", "family", "brings", "sinks"]
+
+    def clean_sinks(self) -> Any:
+        """An empty object is a statement; an empty field is none."""
+        return self.cleaned_data["sinks"] if str(self.data.get("sinks", "")).strip() else None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        labels: dict[str, Any] = {name: cleaned[name] for name in ("family", "brings", "sinks") if name in cleaned}
+        schema = self.instance.current.input_schema if self.instance.current else {}
+        for field, sentence in definitions.label_faults(labels, schema).items():
+            self.add_error(field, f"{sentence[:1].upper()}{sentence[1:]}.")
+        return cleaned
 
 
 class DefinitionForm(forms.ModelForm):

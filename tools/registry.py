@@ -8,8 +8,9 @@ from django.db.models import F
 
 from orchestrator_site.core import events
 from tools import definitions
+from tools.definitions import InvalidDefinition
 from tools.models import Tool, ToolVersion
-from tools.values import Effect, ExecutorKind, Risk, ToolSpec
+from tools.values import Effect, ExecutorKind, Label, Risk, ToolSpec
 
 # Versions of platform tools are the code's: they have no row, and no id of their own.
 PLATFORM_VERSION = 0
@@ -66,16 +67,27 @@ def version_spec(version_id: int) -> ToolSpec:
     return ToolVersion.objects.with_tool().get(pk=version_id).spec()
 
 
-def define(name: str, *, risk: Risk = Risk.HIGH, by: Any = None, **content: Any) -> ToolVersion:
+def define(
+    name: str,
+    *,
+    risk: Risk = Risk.HIGH,
+    family: str = "",
+    brings: Iterable[str] = (Label.UNTRUSTED,),
+    sinks: Mapping[str, Any] | None = None,
+    by: Any = None,
+    **content: Any,
+) -> ToolVersion:
     """Define a tool or a new version of it, and make that version current; the same content again changes nothing.
 
     `content`: description, input_schema, executor, config, effect, risk_rules, timeout_seconds, result_limit_bytes.
-    `risk` is taken for a new tool; later it is the operator's. Raises InvalidDefinition.
+    `risk`, `family`, `brings` and `sinks` are taken for a new tool; later they are the operator's. Raises
+    InvalidDefinition.
     """
-    definitions.check(name, content)
+    labels = {"family": family, "brings": sorted(map(str, brings)), "sinks": sinks}
+    definitions.check(name, content, labels)
     actor = f"user:{by.get_username()}" if by else events.SYSTEM
     with events.recording() as log:
-        tool, _ = Tool.objects.select_for_update().get_or_create(name=name, defaults={"risk": risk})
+        tool, _ = Tool.objects.select_for_update().get_or_create(name=name, defaults={"risk": risk, **labels})
         latest = tool.versions.first()
         if latest and not definitions.differs(latest, content) and tool.current_id == latest.pk:
             return latest
@@ -88,10 +100,13 @@ def define(name: str, *, risk: Risk = Risk.HIGH, by: Any = None, **content: Any)
 
 
 def switch(tool: Tool, *, by: Any, **switches: Any) -> None:
-    """Set `enabled`, `risk` or `confirmation`; bites at the next call of every running dispatch.
+    """Set `enabled`, `risk`, `confirmation`, `family`, `brings` or `sinks`; bites at the next call of every running
+    dispatch.
 
-    Raises django's ValidationError for a value that is none of the choices.
+    Raises django's ValidationError for a value that is none of the choices, InvalidDefinition for labels that are none.
     """
+    if faults := definitions.label_faults(switches, tool.current.input_schema if tool.current else {}):
+        raise InvalidDefinition(faults)
     with events.recording() as log:
         locked = Tool.objects.select_for_update().get(pk=tool.pk)
         before = {name: getattr(locked, name) for name in switches}

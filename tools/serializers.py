@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from orchestrator_site.core.serializers import PageQuery, Strict
 from tools.models import Tool, ToolVersion
-from tools.values import Confirmation, Risk
+from tools.values import Confirmation, Label, Risk
 
 
 class ToolVersionSerializer(serializers.ModelSerializer):
@@ -30,10 +30,12 @@ class ToolVersionSerializer(serializers.ModelSerializer):
 
 class ToolSerializer(serializers.ModelSerializer):
     current = ToolVersionSerializer(allow_null=True)
+    brings = serializers.JSONField(help_text="Labels of what its results carry in.")
+    sinks = serializers.JSONField(allow_null=True, help_text="What its arguments do with what they are given.")
 
     class Meta:
         model = Tool
-        fields = ["name", "enabled", "risk", "confirmation", "current"]
+        fields = ["name", "enabled", "risk", "confirmation", "family", "brings", "sinks", "current"]
 
 
 class ToolQuery(PageQuery):
@@ -49,6 +51,18 @@ class SwitchesBody(Strict):
         required=False,
         choices=[confirmation.value for confirmation in Confirmation],
         help_text="`never` opts out of asking, whatever the risk.",
+    )
+
+    family = serializers.CharField(required=False, allow_blank=True, help_text="Rules can cover all tools of a family.")
+    brings = serializers.ListField(
+        required=False,
+        child=serializers.ChoiceField(choices=[label.value for label in Label]),
+        help_text="Labels of what its results carry in; none of them: a trusted source.",
+    )
+    sinks = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text='By argument: {"iban": {"kind": "destination", "lists": ["suppliers"]}}; null: nobody has said.',
     )
 
     def validate(self, switches):

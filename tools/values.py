@@ -36,6 +36,30 @@ class Effect(StrEnum):
     UNSAFE = "unsafe"  # never repeated by the machine
 
 
+class Label(StrEnum):
+    """What is said of content; what carries none of them is trusted."""
+
+    UNTRUSTED = "untrusted"  # written by whoever, and may hold instructions
+    SENSITIVE = "sensitive"  # must not leave
+
+
+class SinkKind(StrEnum):
+    """What an argument does with the value that it is given."""
+
+    DESTINATION = "destination"  # says where something goes: an address, an account, a host
+    AMOUNT = "amount"
+    CONTENT = "content"  # is read by people or programs elsewhere
+    CODE = "code"  # is executed
+
+
+@dataclass(frozen=True)
+class Sink:
+    """`lists` names the lists of destinations whose members need nobody else to vouch for them."""
+
+    kind: SinkKind
+    lists: tuple[str, ...] = ()
+
+
 class ExecutorKind(StrEnum):
     PYTHON = "python"
     HTTP = "http"
@@ -61,7 +85,11 @@ class RiskRule:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """One immutable tool version with the live switches of its tool row (`enabled`, `confirmation`, `risk`)."""
+    """One immutable tool version with the live switches of its tool row.
+
+    Those are `enabled`, `confirmation`, `risk`, `family`, and the labels that a person set: `brings`, of what its
+    results carry in, and `sinks` by argument. `sinks` None: nobody has said, so every argument is one of each kind.
+    """
 
     name: str
     version_id: int
@@ -76,6 +104,24 @@ class ToolSpec:
     enabled: bool = True
     timeout_seconds: float = 30
     result_limit_bytes: int = 64_000
+    family: str = ""
+    brings: frozenset[Label] = frozenset()
+    sinks: Mapping[str, Sink] | None = None
+
+    @property
+    def is_external(self) -> bool:
+        """What it is given leaves: for a destination, or as what a read asks for elsewhere, such as the words of a
+        search. Of an act that nobody has described, it is taken that it does."""
+        if self.sinks is None:
+            return self.executor != ExecutorKind.PLATFORM and self.effect != Effect.PURE
+        if self.effect == Effect.PURE:
+            return bool(self.sinks)
+        return any(sink.kind == SinkKind.DESTINATION for sink in self.sinks.values())
+
+    @property
+    def acts(self) -> bool:
+        """It changes something, or takes something out."""
+        return self.effect != Effect.PURE or self.is_external
 
 
 @dataclass(frozen=True)
@@ -96,21 +142,15 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """How the platform treats each risk. `version` is stored with every ruling made under it."""
-
-    version: str
-    notify_from: Risk = Risk.MEDIUM
-    ask_from: Risk = Risk.HIGH
-    four_eyes_from: Risk = Risk.CRITICAL
-
-
-@dataclass(frozen=True)
 class RunFacts:
-    """What the gate may know of the run; everything here is stored with the ruling.
+    """What the gate may know of the run and its caller (`tools/policies/facts.py` says what each means).
 
     `repeats_effect`: the same tool with the same canonical arguments already sent an effect in this run. `restored`:
     the database was restored while the run was open, so nobody knows what it did since the backup was made.
+    `taint` are the labels of what the agent has read. `unvouched` says, by argument of a sink, where its value came
+    from, of those that nobody vouches for; `listed` the lists of destinations that hold an argument's value, of all
+    the `lists` there are.
+    `run_usd` and `calls_of_tool` are None where no rule asks for them, `now` where no moment is known.
     """
 
     agent: str
@@ -118,6 +158,22 @@ class RunFacts:
     agent_active: bool = True
     repeats_effect: bool = False
     restored: bool = False
+    agent_kind: str = "worker"
+    caller: str = ""
+    caller_is_app: bool = False
+    caller_roles: tuple[str, ...] = ()
+    source: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    dispatch_usd: float = 0
+    model_calls: int = 0
+    run_usd: float | None = None
+    calls_of_tool: int | None = None
+    now: dt.datetime | None = None
+    taint: tuple[str, ...] = ()
+    unvouched: Mapping[str, str] = field(default_factory=dict)
+    listed: Mapping[str, list[str]] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,12 +186,15 @@ class Allow:
 
 @dataclass(frozen=True)
 class NeedsApproval:
-    """`four_eyes`: the person who started the run may not decide it."""
+    """`four_eyes`: the person who started the run may not decide it. `approvers`: how many different people have to
+    approve, each of them in the group of that name; "" = whoever may decide."""
 
     reasons: tuple[str, ...]
     risk: Risk
     facts: Mapping[str, Any]
     four_eyes: bool = False
+    approvers: int = 1
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +207,7 @@ class Defer:
 
 @dataclass(frozen=True)
 class Refuse:
-    """`kind` is a stable word for programs: unknown_tool, not_granted, disabled, cancelled, invalid_arguments."""
+    """`kind` is a word for programs: unknown_tool, not_granted, disabled, cancelled, invalid_arguments, policy."""
 
     reasons: tuple[str, ...]
     risk: Risk
@@ -163,7 +222,11 @@ STRICTNESS = {Allow: 0, NeedsApproval: 1, Defer: 2, Refuse: 3}
 
 
 class ErrorKind(StrEnum):
-    """Why a tool call brought no result. `LOST`: sent, and nobody can say whether it took effect."""
+    """Why a tool call brought no result. `LOST`: sent, and nobody can say whether it took effect.
+
+    `EGRESS_REFUSED`: the platform opened no connection to where the call would have led. `BREAKER_OPEN`: the tool
+    failed again and again, and is left alone for a while.
+    """
 
     RAISED = "raised"
     TIMEOUT = "timeout"
@@ -171,12 +234,15 @@ class ErrorKind(StrEnum):
     INVALID_RESULT = "invalid_result"
     TOO_LARGE = "too_large"
     UNREACHABLE = "unreachable"
+    EGRESS_REFUSED = "egress_refused"
     HTTP_STATUS = "http_status"
     SECRET_MISSING = "secret_missing"
     LOST = "lost"
     UNKNOWN_TOOL = "unknown_tool"
     NOT_GRANTED = "not_granted"
+    POLICY = "policy"
     DISABLED = "disabled"
+    BREAKER_OPEN = "breaker_open"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
 
@@ -192,10 +258,18 @@ class ToolResult:
     error: ErrorKind | None = None
     sent: bool = True
     may_go_on: bool = False  # its process could not be killed, so the effect may still come
+    said_5xx: bool = False
 
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    @property
+    def is_outage(self) -> bool:
+        """The tool is to blame, and not the arguments, the platform, or a limit of whoever asked."""
+        if self.error == ErrorKind.TIMEOUT:
+            return self.sent
+        return self.said_5xx or self.error in (ErrorKind.RAISED, ErrorKind.UNREACHABLE, ErrorKind.LOST)
 
 
 @dataclass(frozen=True)

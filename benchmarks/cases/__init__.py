@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from benchmarks.cases import burst, flat, history, latency, limits, peers, scale, waiting
+from benchmarks.cases import burst, dags, flat, history, latency, limits, peers, replay, scale, waiting
 from benchmarks.cases.bench import Bench
 from benchmarks.report import Section
 
@@ -27,6 +27,8 @@ CASES: Mapping[str, Case] = {
     "scale": Case(scale.scale),
     "latency": Case(latency.latency, commit_times=True),
     "waiting": Case(waiting.waiting, statements=True, commit_times=True),
+    "dags": Case(dags.dags),
     "history": Case(history.history),
     "limits": Case(limits.limits),
+    "replay": Case(replay.replay),
 }

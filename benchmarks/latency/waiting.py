@@ -63,6 +63,7 @@ def _one_that_waits() -> Run:
     registry.define(
         RELEASE,
         risk=Risk.HIGH,
+        brings=(),
         description=DESCRIPTION,
         input_schema=INPUT_SCHEMA,
         executor=ExecutorKind.PYTHON,

@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -13,7 +14,7 @@ from django.utils import timezone
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from orchestrator_site.core import canonical, debts, events, tokens
+from orchestrator_site.core import canonical, debts, events, renames, tokens
 from orchestrator_site.core.admin_bases import (
     Growing,
     Page,
@@ -32,11 +33,19 @@ from orchestrator_site.core.models import ChainHead, Checkpoint, Event, Idempote
 admin.site.unregister([User, Group])
 
 
+class UserForm(UserChangeForm):
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        if name != self.initial.get("username") and (why := renames.why_not(self.initial.get("username", ""))):
+            raise ValidationError(why)
+        return name
+
+
 @admin.register(User)
 class UserAdmin(StockUserAdmin, Page):  # type: ignore[misc]
     """Whoever is not a superuser may not make one, touch one, or hand out rights."""
 
-    form = UserChangeForm
+    form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "first_name", "last_name", "groups_shown", "is_active", "is_staff", "last_login"]

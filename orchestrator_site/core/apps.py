@@ -6,7 +6,8 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        from orchestrator_site.core import connections, roles
+        from orchestrator_site.core import connections, renames, roles
 
         connections.tune()
         roles.connect()
+        renames.connect()

@@ -6,16 +6,16 @@ transaction is about to commit, after every other lock, so that writers of one r
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from orchestrator_site.core import canonical, doorbell, observers
+from orchestrator_site.core.commits import after_commit
 from orchestrator_site.core.models import Event
 from orchestrator_site.core.statements import Writes
 
@@ -53,6 +53,7 @@ class Record:
     at: dt.datetime | None = None
     writes: Writes = field(default_factory=Writes)
     beginning: set[str] = field(default_factory=set)
+    ends: dict[tuple[str, ...], Callable[[], None]] = field(default_factory=dict)
 
     def begins(self, run_id: UUID, at: dt.datetime) -> None:
         """This transaction inserts the run, at the database's time `at`: nobody else can write to its chain."""
@@ -67,6 +68,19 @@ class Record:
     def platform(self, type: str, *, actor: str = SYSTEM, **data: Any) -> None:
         self.drafts[PLATFORM].append(Draft(type, actor, canonical.dumps(data), None))
 
+    def at_end(self, key: tuple[str, ...], act: Callable[[], None]) -> None:
+        """Done once a key, in the order of the keys, when the transaction holds all its locks but the chains' heads.
+
+        For rows that many runs share: they are locked for an instant only, and by all in one order.
+        """
+        self.ends.setdefault(key, act)
+
+    def come_to_end(self) -> None:
+        if self.ends:
+            self.writes.send()
+        while self.ends:
+            self.ends.pop(min(self.ends))()
+
 
 @contextmanager
 def recording(*, together: bool = False) -> Iterator[Record]:
@@ -77,6 +91,7 @@ def recording(*, together: bool = False) -> Iterator[Record]:
     with transaction.atomic():
         record = Record(writes=Writes(together=together))
         yield record
+        record.come_to_end()
         for chain in sorted(record.drafts):
             _append(chain, record)
         record.writes.send()
@@ -99,7 +114,7 @@ def _append(chain: str, record: Record) -> None:
         links = _linked(chain, head, drafts, now)
         if links is None or not _write(chain, links, Writes()):
             raise BrokenChain(f"the head of {chain} moved while it was locked")
-    transaction.on_commit(partial(_appended, chain, links.head), robust=True)
+    after_commit(_appended, chain, links.head)
 
 
 @dataclass(frozen=True)

@@ -28,37 +28,57 @@ KEPT = dt.timedelta(days=1)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 _FORGET_AT_ONCE = 50
 
-Handler = Callable[..., Response]
+Handler = Callable[..., Any]
 
 
 def idempotent(post: Handler) -> Handler:
     """Decorates a view's `post`. Without the header it changes nothing."""
+    return ahead_of(None)(post)
 
-    @wraps(post)
-    def answer(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        key = request.headers.get(HEADER)
-        if key is None:
-            return post(view, request, *args, **kwargs)
-        if not _KEY.match(key):
-            raise invalid({HEADER: "Use 1 to 200 visible ASCII characters without spaces, a UUID for instance."})
-        with transaction.atomic():
-            kept, is_new = _claim(request, key)
-            if not is_new:
+
+def ahead_of(look: Handler | None) -> Callable[[Handler], Handler]:
+    """As `idempotent`, for a `post` that has to know something before any transaction is open: `look` is given what
+    `post` is, and what it returns comes to `post` as `ahead`."""
+
+    def decorate(post: Handler) -> Handler:
+        @wraps(post)
+        def answer(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+            key = request.headers.get(HEADER)
+            if key is not None and not _KEY.match(key):
+                raise invalid({HEADER: "Use 1 to 200 visible ASCII characters without spaces, a UUID for instance."})
+            if key is not None and (kept := _answered(request, key).first()) is not None:
                 return _replay(kept, request)
-            response = post(view, request, *args, **kwargs)
-            _keep(kept, response)
-        return response
+            if look is not None:
+                kwargs["ahead"] = look(view, request, *args, **kwargs)
+            if key is None:
+                return post(view, request, *args, **kwargs)
+            return _once(key, request, lambda: post(view, request, *args, **kwargs))
 
-    answer.is_idempotent = True  # type: ignore[attr-defined]
-    return answer
+        answer.is_idempotent = True  # type: ignore[attr-defined]
+        return answer
+
+    return decorate
+
+
+def _once(key: str, request: Request, work: Callable[[], Response]) -> Response:
+    with transaction.atomic():
+        kept, is_new = _claim(request, key)
+        if not is_new:
+            return _replay(kept, request)
+        response = work()
+        _keep(kept, response)
+    return response
+
+
+def _answered(request: Request, key: str) -> Any:
+    owner, route = permissions.person(request), request.path
+    return IdempotencyKey.objects.filter(owner=owner, route=route, key=key, created_at__gt=Now() - KEPT)
 
 
 def _claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     """This key's row, and whether it is ours to fill. Who holds the lock is at work until its transaction ends."""
     owner, route = permissions.person(request), request.path
-    kept = IdempotencyKey.objects.filter(owner=owner, route=route, key=key, created_at__gt=Now() - KEPT)
-    if (answered := kept.first()) is not None:
-        return answered, False
+    kept = _answered(request, key)
     if not _try_lock(f"{owner.pk} {route} {key}"):
         raise conflict("A request with this key is still at work; ask again in a moment.", kind="in-flight")
     _forget_old()

@@ -18,7 +18,7 @@ class Prepared(Generic[Row]):
         newest(user.pk, run_id)
 
     Each stand-in is of its value's type, and unlike all other parameters of the query. Related rows and annotations
-    come with it; what is prefetched, sliced or taken out as values does not.
+    come with it, and so does a slice that is always the same; what is prefetched or taken out as values does not.
     """
 
     def __init__(self, query: Callable[..., QuerySet[Row]], *stand_ins: Any) -> None:

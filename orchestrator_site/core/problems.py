@@ -93,7 +93,7 @@ def _problem(error: Exception) -> Problem | None:
         case Problem():
             return error
         case exceptions.ValidationError():
-            return invalid(dict(_flat(error.detail)))
+            return invalid(dict(flat(error.detail)))
         case exceptions.APIException():
             return _of_framework(error)
         case Http404():
@@ -124,19 +124,26 @@ def _of_framework(error: exceptions.APIException) -> Problem:
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(int(wait))
-    return Problem(error.status_code, str(error.detail), headers=headers)
+    return Problem(error.status_code, _WAYS_OUT.get(type(error)) or str(error.detail), headers=headers)
 
 
-def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+_WAYS_OUT = {
+    exceptions.NotAuthenticated: "Send a token, with the header `Authorization: Bearer …`; `manage.py create_token` "
+    "makes one.",
+    exceptions.UnsupportedMediaType: "Send the body as JSON, with the header `Content-Type: application/json`.",
+}
+
+
+def flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """The framework's nested faults as (dotted path, sentences)."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             step = "" if name == "non_field_errors" else str(name)
-            yield from _flat(inner, ".".join(part for part in (path, step) if part))
+            yield from flat(inner, ".".join(part for part in (path, step) if part))
     elif isinstance(detail, list) and any(isinstance(each, (Mapping, list)) for each in detail):
         for index, inner in enumerate(detail):
             if inner:
-                yield from _flat(inner, ".".join(part for part in (path, str(index)) if part))
+                yield from flat(inner, ".".join(part for part in (path, str(index)) if part))
     else:
         yield path, " ".join(map(str, detail)) if isinstance(detail, list) else str(detail)
 

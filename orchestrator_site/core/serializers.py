@@ -17,6 +17,15 @@ class Strict(serializers.Serializer):
                 raise serializers.ValidationError({name: [f"There is no such field; {known}"] for name in unknown})
         return super().to_internal_value(data)
 
+    def get_fields(self) -> Any:
+        """A value that is none of a field's choices is answered with those there are."""
+        fields = super().get_fields()
+        for field in fields.values():
+            if isinstance(field, serializers.ChoiceField):
+                known = ", ".join(str(each) for each in field.choices)
+                field.error_messages["invalid_choice"] = f'"{{input}}" is not a valid choice; there are {known}.'
+        return fields
+
 
 class Nothing(Strict):
     """An empty body: the verb says it all."""

@@ -28,6 +28,11 @@ class Writes:
         self._together = together
         self._waiting: list[_Write] = []
 
+    def at_once(self) -> None:
+        """From here on each is sent when it is given, after all that waits."""
+        self._together = False
+        self.send()
+
     def insert(self, rows: Sequence[models.Model]) -> None:
         """New rows of one model; each gets its primary key where the database makes it."""
         if not rows:

@@ -31,9 +31,15 @@ SCOPES = {
     "approvals:read": "see approval requests",
     APPROVALS_DECIDE: "decide approval requests",
     "agents:read": "see agents, the roster and the model catalogue",
-    "agents:write": "draft, publish, roll back and retire agents",
+    "agents:write": "draft, publish, roll back and retire agents, teach whose a request is",
     "tools:read": "see tools",
     "tools:write": "switch tools on and off, and set their risk",
+    "switches:read": "see kill switches",
+    "switches:write": "throw and release kill switches",
+    "breakers:read": "see circuit breakers",
+    "breakers:write": "open and close circuit breakers",
+    "policies:read": "see policies and simulations",
+    "policies:write": "draft, simulate, try and publish policies",
     "audit:read": "verify event chains",
 }
 

@@ -20,18 +20,15 @@ class StaleRow(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """`table` maps every status to the statuses that may follow it; a status with none is final."""
+    """`table` maps every status to the statuses that may follow it; `final` are those in which a row has ended."""
 
     name: str
     table: Mapping[str, frozenset[str]]
+    final: frozenset[str]
 
     @property
     def statuses(self) -> list[str]:
         return list(self.table)
-
-    @property
-    def final(self) -> frozenset[str]:
-        return frozenset(status for status, following in self.table.items() if not following)
 
     @property
     def open(self) -> frozenset[str]:
@@ -68,10 +65,14 @@ class Machine:
         return before
 
 
-def machine(name: str, table: Mapping[str, Iterable[str]]) -> Machine:
-    """Raises IllegalTransition at import when an arrow leads to a status the table does not have."""
+def machine(name: str, table: Mapping[str, Iterable[str]], *, final: Iterable[str] | None = None) -> Machine:
+    """`final`: where rows may be taken up again; else those that nothing follows.
+
+    Raises IllegalTransition at import when an arrow leads to a status the table does not have.
+    """
     frozen = {status: frozenset(following) for status, following in table.items()}
     unknown = {target for following in frozen.values() for target in following} - frozen.keys()
     if unknown:
         raise IllegalTransition(f"{name}: arrows to unknown statuses {sorted(unknown)}")
-    return Machine(name, frozen)
+    ends = frozenset(status for status, following in frozen.items() if not following) if final is None else final
+    return Machine(name, frozen, frozenset(ends))

@@ -3,6 +3,7 @@
 Every text here is read by a model, the demo's own or Claude; nothing in the code depends on its wording.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,9 @@ class ToolSeed:
     risk: Risk
     content: dict[str, Any]
     confirmation: Confirmation = Confirmation.BY_RISK
+    family: str = ""
+    brings: tuple[str, ...] = ()  # the shop's own books are trusted
+    sinks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,19 @@ def _callable_tool(
         "timeout_seconds": 10,
         **more,
     }
-    return ToolSeed(name, risk, content)
+    family, sinks = _LABELS.get(name, ("orders", {}))
+    return ToolSeed(name, risk, content, family=family, sinks=sinks)
+
+
+# Of the tools that act, their family and what their arguments do.
+_LABELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "send_letter": (
+        "mail",
+        {"to": {"kind": "destination"}, "subject": {"kind": "content"}, "body": {"kind": "content"}},
+    ),
+    "change_address": ("orders", {"address": {"kind": "destination"}}),
+    "refund_payment": ("payments", {"order_number": {"kind": "destination"}, "amount": {"kind": "amount"}}),
+}
 
 
 def _refund_tool(payments_url: str) -> ToolSeed:
@@ -143,7 +159,8 @@ def _refund_tool(payments_url: str) -> ToolSeed:
         ],
         "timeout_seconds": 30,
     }
-    return ToolSeed("refund_payment", Risk.HIGH, content)
+    family, sinks = _LABELS["refund_payment"]
+    return ToolSeed("refund_payment", Risk.HIGH, content, family=family, sinks=sinks)
 
 
 def tools(payments_url: str) -> list[ToolSeed]:
@@ -296,8 +313,69 @@ You write to customers. Read the order for the customer's name and e-mail addres
 )
 
 
+LEAD = (
+    COMMON
+    + """
+You look after cases of several orders. Have the case planned, wait for what comes of the plan, and finish with its result.
+"""
+)
+
+PLANNER = (
+    COMMON
+    + """
+You plan. Have orders looked up at the same time, let the advisers vote on what to offer, and have one letter written.
+"""
+)
+
+ADVISER = (
+    COMMON
+    + """
+You advise on what to offer the customers of late orders, and you are {voice}. Choose one of the proposals and say why in one sentence.
+"""
+)
+PROPOSALS = ["an apology", "a voucher of 10 euros", "the shipping paid back"]
+PROPOSAL = {
+    "type": "object",
+    "properties": {"proposal": {"type": "string", "enum": PROPOSALS}, "why": {"type": "string"}},
+    "required": ["proposal", "why"],
+    "additionalProperties": False,
+}
+
+
 def agents(models: tuple[str, ...]) -> list[AgentSeed]:
-    """The five agents, each trying `models` in this order."""
+    """The desk's agents, each trying `models` in this order."""
+    return [*_desk(models), *_conductors(models)]
+
+
+def _conductors(models: tuple[str, ...]) -> list[AgentSeed]:
+    """Those who have others work, and those who are only asked: no request is routed to them."""
+    lead = _agent(
+        "lead",
+        "Lead",
+        "Cases of several orders: has them compared, and says what to do.",
+        LEAD,
+        models,
+        "artifact_read",
+        kind=AgentKind.SUPERVISOR,
+    )
+    planner = _agent("planner", "Planner", "Planning cases of several steps.", PLANNER, models, kind=AgentKind.PLANNER)
+    advisers = [
+        _agent(
+            f"adviser-{voice}",
+            f"{voice.capitalize()} adviser",
+            f"Advising on what to offer customers, from a {voice} point of view.",
+            ADVISER.format(voice=voice),
+            models,
+        )
+        for voice in ("generous", "thrifty", "fair")
+    ]
+    changes = {"routable": False}
+    asked = [AgentSeed(seed.slug, seed.manifest.model_copy(update={"output_schema": PROPOSAL})) for seed in advisers]
+    return [AgentSeed(seed.slug, seed.manifest.model_copy(update=changes)) for seed in (lead, planner, *asked)]
+
+
+def _desk(models: tuple[str, ...]) -> list[AgentSeed]:
+    """Those who do the desk's work."""
     return [
         _agent(
             "triage",

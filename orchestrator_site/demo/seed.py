@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
@@ -12,7 +13,7 @@ from agents.values import ManifestSpec, ModelSpec
 from orchestrator_site.core import roles, tokens
 from orchestrator_site.demo import desk, shop
 from tools import registry
-from tools.models import Tool
+from tools.models import EgressRule, Tool
 
 # The demo listens on this machine only; these logins are printed at its start.
 PASSWORD = "baton-demo"
@@ -33,9 +34,12 @@ SCOPES = {
 def seed(*, payments_url: str, model_url: str) -> None:
     shop.stock()
     people()
+    allow(payments_url)
     for tool in desk.tools(payments_url):
         is_new = not Tool.objects.filter(name=tool.name).exists()
-        version = registry.define(tool.name, risk=tool.risk, **tool.content)
+        version = registry.define(
+            tool.name, risk=tool.risk, family=tool.family, brings=tool.brings, sinks=tool.sinks, **tool.content
+        )
         if is_new and tool.confirmation != version.tool.confirmation:
             Tool.objects.filter(pk=version.tool_id).update(confirmation=tool.confirmation)
     for model in [desk.demo_model(model_url), *desk.claude_models()]:
@@ -43,6 +47,17 @@ def seed(*, payments_url: str, model_url: str) -> None:
     # Whoever may be handed to comes before those who name it.
     for agent in sorted(desk.agents(model_chain()), key=lambda each: len(each.manifest.handoff_targets)):
         publish(agent.slug, agent.manifest)
+
+
+def allow(payments_url: str) -> None:
+    """The payment service is on this machine, which no tool may connect to unless a rule names it."""
+    place = urlsplit(payments_url)
+    EgressRule.objects.get_or_create(
+        scheme=place.scheme,
+        place=f"{place.hostname}/32",
+        port=place.port,
+        defaults={"note": "The demo's payment service."},
+    )
 
 
 def model_chain() -> tuple[str, ...]:
@@ -63,7 +78,7 @@ def people() -> None:
 
 def keep_model(model: ModelSpec) -> None:
     """The endpoint moves with the port of the model server; prices an operator corrected stay."""
-    values = asdict(model)
+    values = {field: value for field, value in asdict(model).items() if field != "is_priced"}
     name, endpoint = values.pop("name"), values.pop("endpoint")
     entry, _ = ModelEntry.objects.get_or_create(name=name, defaults=values | {"endpoint": endpoint})
     if entry.endpoint != endpoint:

@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,10 @@ WARRANTY = {
     "the claim is noted and that a repair label comes by e-mail within two days. Answer in two friendly sentences.",
     "grants": [{"tool": "get_order"}, {"tool": "find_orders"}],
 }
+
+
+# Every order with a number that ends in 2 is late.
+LATE = (1042, 1052, 1062, 1072, 1082)
 
 
 class Unexpected(Exception):
@@ -73,7 +78,16 @@ class Story:
     def tell(self) -> None:
         self._introduce()
         try:
-            for scene in (self.lookup, self.ambiguous, self.hot_reload, self.refund, self.killed_worker):
+            for scene in (
+                self.lookup,
+                self.ambiguous,
+                self.hot_reload,
+                self.refund,
+                self.killed_worker,
+                self.late_orders,
+            ):
+                if self.platform.stop_requested:
+                    return
                 self._play(scene)
             if self.platform.stop_requested:
                 return
@@ -121,6 +135,8 @@ class Story:
         run = self.until_done(run)
         self.expect(run.status == "succeeded" and "1042" in run.output, "the answer speaks of order 1042")
         self.expect(self.agents_of(run) == ["triage", "orders"], "triage passed it to orders")
+        routing = run.routing
+        self.expect((routing.decided_by, routing.agent) == ("classifier", "orders"), f"and the run says so: {routing}")
 
     def ambiguous(self) -> None:
         """An ambiguous request: one question instead of a guess"""
@@ -188,6 +204,30 @@ class Story:
             self.moved_on(order) == before + 1, f"the money moved once, though it was asked {requests[-1]} times"
         )
 
+    def late_orders(self) -> None:
+        """Five late orders: a supervisor has them planned, looked up side by side, voted on, and a letter written"""
+        orders = ", ".join(str(number) for number in LATE)
+        wish = f"Compare these five late orders and propose what to do: {orders}."
+        run = self.ask(wish, agent="lead")
+        self.decide_when_asked(run, "plan", look=self._show_plan)
+        self.decide_when_asked(run, "tool_call")
+        run = self.until_done(run)
+        self.expect(run.status == "succeeded", "the run succeeded")
+        lookups = list(run.dispatches.filter(node__key__startswith="lookup-").order_by("started_at"))
+        side_by_side = [first.finished_at > later.started_at for first, later in pairwise(lookups)]  # type: ignore[operator]
+        self.expect(len(lookups) == len(LATE) and any(side_by_side), "the orders were looked up side by side")
+        vote = run.nodes.get(key="proposal")
+        self.say(f"   the advisers: {vote.message}")
+        self.expect(vote.output == "a voucher of 10 euros", "two of three advisers carried the vote")
+        self.expect(all(str(number) in run.output for number in LATE), "the answer speaks of all five")
+        self.expect(run.nodes.get(key="letter").status == "succeeded", "a customer was written to")
+
+    def _show_plan(self, request: ApprovalRequest) -> None:
+        for node in request.content["content"]["nodes"]:
+            who = node.get("agent") or ", ".join(node.get("agents", []))
+            after = f", after {', '.join(node['depends_on'])}" if node.get("depends_on") else ""
+            self.say(f"        {node['key']:<10} {who}{after}")
+
     def _audit(self) -> None:
         self.say("\n── The record")
         checkpoints.make()
@@ -196,9 +236,9 @@ class Story:
         self.expect(not faults, f"every event chain is whole, and {signed.newest} signs it")
 
     # -- what scenes do --------------------------------------------------------------------------------------------
-    def ask(self, words: str) -> Run:
+    def ask(self, words: str, agent: str | None = None) -> Run:
         self.say(f'   customer: "{words}"')
-        created = self.app.post("runs/", {"input": words})
+        created = self.app.post("runs/", {"input": words} | ({"agent": agent} if agent else {}))
         self.say(f"   {self.platform.url}/runs/{created['id']}/")
         run = Run.objects.get(pk=UUID(created["id"]))
         run.trace = Trace(run.pk, self.say)  # type: ignore[attr-defined]
@@ -242,9 +282,12 @@ class Story:
     def open_request(self, run: Run, kind: str) -> ApprovalRequest | None:
         return ApprovalRequest.objects.open().filter(run_id=run.pk, kind=kind).first()
 
-    def decide_when_asked(self, run: Run, kind: str) -> None:
+    def decide_when_asked(
+        self, run: Run, kind: str, *, look: Callable[[ApprovalRequest], None] = lambda request: None
+    ) -> None:
         """Approve as the seeded approver, or wait for the person at the screen."""
         request = self.until(run, lambda: self.open_request(run, kind))
+        look(request)
         if self.decides_itself:
             self.approver.post(f"approvals/{request.pk}/decide/", {"verdict": "approved", "digest": request.digest})
             return

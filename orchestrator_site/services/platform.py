@@ -157,6 +157,7 @@ class Platform:
     def _start_processes(self) -> None:
         self._choose_port()
         self.env.setdefault("BATON_PUBLIC_URL", os.environ.get("BATON_PUBLIC_URL", self.url))
+        self.env["BATON_OWN_ORIGINS"] = ",".join([*settings.BATON_OWN_ORIGINS, self.url])
         workers = [processes.worker(f"worker-{n}", env=self.env, logs=self.logs) for n in range(1, self.workers + 1)]
         web = processes.web(host=self.host, port=self.port, env=self.env, logs=self.logs)
         self._supervisor.start(*workers, web)

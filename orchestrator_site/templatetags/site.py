@@ -3,11 +3,11 @@
 from typing import Any
 
 from django import template
-from django.conf import settings
 
 from approvals.models import ApprovalRequest
+from orchestrator_site.admin_navigation import is_demo_model
 from runs import access
-from runs.models import Run, ToolCall
+from runs.models import Run, Switch, ToolCall
 
 register = template.Library()
 
@@ -20,7 +20,7 @@ def site_nav(context: template.Context) -> dict[str, Any]:
     return {
         "user": user,
         "path": request.path,
-        "approvals": ApprovalRequest.objects.decidable_by(user).count(),
+        "approvals": ApprovalRequest.objects.decidable_by(user).leading().count(),
         "uncertain": ToolCall.objects.uncertain().filter(dispatch__run__in=Run.objects.visible_to(user)).count(),
         "may_look_after": access.may_look_after(user),
         "csrf_token": context.get("csrf_token"),
@@ -30,4 +30,11 @@ def site_nav(context: template.Context) -> dict[str, Any]:
 @register.simple_tag
 def demo_model() -> bool:
     """Whether model replies come from the bundled demo model server."""
-    return bool(settings.BATON_DEMO_MODEL_URL) or not settings.ANTHROPIC_API_KEY
+    return is_demo_model()
+
+
+@register.inclusion_tag("site/_switches_banner.html", takes_context=True)
+def switches_banner(context: template.Context) -> dict[str, Any]:
+    """What is stopped just now, for those who look after the installation."""
+    user = context["request"].user
+    return {"thrown": list(Switch.objects.thrown()) if access.may_look_after(user) else []}

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 
 from django.db import Error as DatabaseError
 
-from agents.values import ModelSpec
-from orchestrator_site.core import events
-from runs import leases, lifecycle
+from agents import roster
+from agents.values import AgentKind, ModelSpec, Transfer
+from orchestrator_site.core import canonical, events
+from orchestrator_site.core.events import Record
+from runs import contracts, leases, lifecycle
 from runs.engine import (
     asking,
     cancelling,
+    compacting,
+    deferring,
     effects,
     failing,
     limits,
     persistence,
-    proposing,
     recording,
     reserving,
     settling,
@@ -25,9 +28,13 @@ from runs.engine.offer import Offers, offer
 from runs.engine.recording import Recorded
 from runs.engine.reserving import Asked
 from runs.engine.waiting import wait, waiting_on
-from runs.models import Handoff, ToolCall
-from runs.states import StopReason
-from runs.values import Continue, Ended, Lease, Outcome
+from runs.handing_over import questions
+from runs.models import Dispatch, Handoff, ToolCall
+from runs.models.pacing import AGENT
+from runs.pacing import breakers
+from runs.platform_tools import FINISH
+from runs.states import DONE, EXECUTING, PAUSED, StopReason
+from runs.values import RESUMED, Continue, Ended, Lease, Outcome, Waiting
 
 SET_ASIDE = "It was started again and again and ended its worker each time; it was set aside."
 
@@ -81,7 +88,7 @@ class Loop:
     def _asked(self, memory: Memory) -> Asked | Outcome:
         offers = offer(memory.dispatch, memory.dispatch.epoch)
         failed = failing.failed_tries(memory.dispatch, memory.tail)
-        choice = failing.choose(memory.dispatch.pinned.models, failed, offers.served)
+        choice = failing.choose_for(memory.dispatch, failed, offers.served)
         if choice is not None and not choice.wait_seconds:
             return self._reserved(memory, offers, choice.model)
         self.pause()
@@ -93,6 +100,9 @@ class Loop:
 
     def _reserved(self, memory: Memory, offers: Offers, model: ModelSpec) -> Asked | Outcome:
         request, input_bound = reserving.prepare(memory, offers, model)
+        if step := compacting.needed(memory, request):
+            self.pause()
+            return compacting.carry_out(self._lease, memory, step)
         sent, self._sent = self._sent, []
         try:
             return reserving.reserve(self._lease, memory, offers, request, input_bound, sent)
@@ -124,15 +134,39 @@ def _take_up(lease: Lease, memory: Memory) -> Outcome | None:
     if memory.unfinished:
         recording.settle_lost(lease, memory.unfinished)
         return Continue()
+    if dispatch.pause_requested and all(call.status != EXECUTING for call in memory.calls):
+        return _pause(lease)
+    if not memory.number and (left_alone := _left_alone(dispatch)):
+        return cancelling.end(lease, StopReason.REFUSED, left_alone)
     if open_calls := memory.open_calls:
         if late := limits.out_of_time(dispatch.pinned.limits, leases.working_seconds(dispatch)):
             return cancelling.end(lease, late.reason, late.message)
-        if settling.settle(lease, dispatch, memory.calls):
-            return Continue()
+        if outcome := settling.settle(lease, dispatch, memory.calls):
+            return outcome
         return _wait_for_people(lease, open_calls)
-    if memory.ends_with_platform_call:
-        return _concluded(lease, memory)
-    return None
+    if memory.ends_with_platform_call and (outcome := _concluded(lease, memory)):
+        return outcome
+    return compacting.take_summary(lease, memory) if memory.view.is_pending else None
+
+
+def _left_alone(dispatch: Dispatch) -> str | None:
+    """Its agent's breaker is open, and it is no probe: then it does not begin."""
+    served, slug = roster.current(dispatch.epoch), dispatch.manifest.agent.slug
+    row = breakers.shut(served, AGENT, slug)
+    if row is None or breakers.lets_through(served, AGENT, slug, dispatch.pk):
+        return None
+    return breakers.sentence(row)
+
+
+def _pause(lease: Lease) -> Outcome:
+    """Its run is paused: the lease is given back between two turns. When it is resumed, the rows are read again."""
+    with events.recording() as log:
+        dispatch = leases.hold(lease)
+        if leases.is_cancelled(dispatch) or not dispatch.pause_requested:
+            return Continue()
+        given_back = leases.given_back(dispatch) | {"claims_without_progress": 0}
+        lifecycle.move_dispatch(log, dispatch, PAUSED, waiting_on=RESUMED, **given_back)
+        return Waiting(RESUMED)
 
 
 def _stopped_by_person(memory: Memory) -> str | None:
@@ -155,29 +189,56 @@ def _wait_for_people(lease: Lease, open_calls: Sequence[ToolCall]) -> Outcome:
         )
         following = next((call for call in fresh if not call.is_settled), None)
         if (
-            leases.is_cancelled(dispatch)
+            leases.is_stopped(dispatch)
             or following is None
             or any(call.status != before.status for call, before in zip(fresh, open_calls, strict=True))
+            or deferring.due(dispatch, fresh)
         ):
             return Continue()
-        return wait(log, dispatch, waiting_on(following))
+        return wait(log, dispatch, waiting_on(following), due_at=deferring.next_due(fresh))
 
 
 def _concluded(lease: Lease, memory: Memory) -> Outcome | None:
-    """Did one of the platform's own tools end the agent's part: a handoff, or routes to others?"""
+    """Did one of the platform's own tools end the agent's part: a handoff, decisions, a supervisor's word?"""
     with events.recording() as log:
         held = leases.hold(lease)
         if leases.is_cancelled(held):
             return Continue()
         if handoff := Handoff.objects.filter(source=held).select_related("target").first():
-            proposing.ask_handoff(log, held, handoff)
+            if handoff.transfer != Transfer.SUMMARY:  # else its summary comes first
+                handoff.source = held
+                questions.ask(log, handoff)
             message = f"It proposed that {handoff.target.slug} continues."
             lifecycle.end_dispatch(log, held, StopReason.HANDED_OFF, message, output=memory.said)
             return Ended(StopReason.HANDED_OFF)
+        if held.pinned.kind == AgentKind.SUPERVISOR:
+            return _finished(log, held, memory.returned)
+        if any(call.status != DONE and roster.slug_of(call.tool) for call in memory.calls):
+            return None  # one of its decisions was sent back to it
         if routes := [route.agent.slug for route in held.routes.select_related("agent")]:
             lifecycle.end_dispatch(log, held, StopReason.FINISHED, f"Routed to {', then '.join(routes)}.")
             return Ended(StopReason.FINISHED)
     return None
+
+
+def _finished(log: Record, held: Dispatch, returned: int) -> Outcome | None:
+    """`returned`: how often its answer was not what was agreed."""
+    words = held.calls.filter(tool=FINISH)
+    said = words.filter(status=DONE, error_kind="").first()
+    contract = held.contract
+    if said is None and contract is not None and returned > contract.returns:
+        return _violated(log, held, words.filter(result__startswith=contracts.MISFIT).order_by("step__number").last())
+    if said is None:
+        return None
+    lifecycle.end_dispatch(log, held, StopReason.FINISHED, "", output=canonical.loads(said.arguments)["answer"])
+    return Ended(StopReason.FINISHED)
+
+
+def _violated(log: Record, held: Dispatch, said: ToolCall | None) -> Outcome:
+    assert said is not None
+    answer = canonical.loads(said.arguments)["answer"]
+    lifecycle.end_dispatch(log, held, StopReason.CONTRACT_VIOLATED, said.result, output=answer)
+    return Ended(StopReason.CONTRACT_VIOLATED)
 
 
 def advance(lease: Lease) -> Outcome:

@@ -1,11 +1,13 @@
 """End a dispatch before its time: what is open is taken back, what is executing stays and may be resolved."""
 
+from uuid import UUID
+
 from approvals import requests
 from approvals.models import ApprovalRequest
 from orchestrator_site.core import events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
-from runs.engine import effects, recording
+from runs.engine import doubt, effects, recording
 from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, Handoff, ToolCall
 from runs.states import StopReason
@@ -30,16 +32,24 @@ def end_at_once(lease: Lease, reason: StopReason, why: str) -> Ended:
     return Ended(reason)
 
 
+def stop(log: Record, dispatch_id: UUID, why: str) -> Dispatch:
+    """For whoever holds the run's row: a dispatch that a worker holds ends when that sees it, another one at once."""
+    dispatch = Dispatch.objects.select_for_update(of=("self",)).get(pk=dispatch_id)
+    if not dispatch.is_final:
+        Dispatch.objects.filter(pk=dispatch.pk).update(cancel_requested=True)
+        dispatch.cancel_requested = True
+        if dispatch.status != states.WORKING:
+            end_held(log, dispatch, StopReason.CANCELLED, why)
+    return dispatch
+
+
 def end_held(log: Record, dispatch: Dispatch, reason: StopReason, why: str) -> None:
     """The caller holds the dispatch's row, and no worker does. Locks: calls, then requests."""
     for attempt in Attempt.objects.filter(call__dispatch=dispatch, status=states.SENT).select_related("call"):
         _leave_in_doubt(log, dispatch, attempt)
     open_calls = ToolCall.objects.select_for_update(of=("self",)).filter(dispatch=dispatch, status__in=NOT_STARTED)
     for call in open_calls.order_by("step__number", "position"):
-        if effects.is_in_doubt(call):
-            lifecycle.move_call(
-                log, dispatch.run_id, call, states.UNCERTAIN, result=effects.IN_DOUBT, error_kind=ErrorKind.LOST
-            )
+        if doubt.leave(log, dispatch, call):
             continue
         lifecycle.move_call(log, dispatch.run_id, call, states.CANCELLED, result=why, error_kind=ErrorKind.CANCELLED)
     for step in dispatch.steps.filter(status=states.ASKED):

@@ -19,17 +19,26 @@ from functools import partial
 from django.db import connection
 from django.db.models import Max
 
+from agents import roster
+from agents.roster import Roster
 from approvals import requests
 from approvals.errors import NotConsumable
+from approvals.models import ApprovalRequest
 from orchestrator_site.core import canonical, crashpoints, events
 from orchestrator_site.core.events import Record
-from runs import leases, lifecycle, states
-from runs.engine import binding, persistence, proposing, rulings
+from runs import artifacts, leases, lifecycle, states
+from runs.engine import binding, deferring, doubt, persistence, proposing, rulings, spilling, standing
 from runs.engine.offer import Offered, Offers, offer
+from runs.engine.proposing import Ruled
+from runs.engine.spilling import Spilled
+from runs.engine.waiting import hold_up
 from runs.errors import LostLease
 from runs.lifecycle import AttemptEnd
 from runs.models import Attempt, Dispatch, ToolCall
-from runs.values import Lease, ProposedCall
+from runs.models.pacing import TOOL
+from runs.pacing import admitting, breakers, deeds, switches
+from runs.pacing.deeds import Held
+from runs.values import Lease, ProposedCall, Waiting
 from tools import executors, registry
 from tools.values import (
     STRICTNESS,
@@ -37,6 +46,7 @@ from tools.values import (
     Allow,
     CallContext,
     CannotTell,
+    Defer,
     Effect,
     ErrorKind,
     Found,
@@ -54,8 +64,8 @@ MOST_ATTEMPTS = 3
 GRACE_SECONDS = 5
 TOO_LATE = "The call's deadline passed before it was sent, so it was not."
 WORKER_GONE = "The worker went away while the call was under way."
+ASKS = "Today a person has to approve it."
 SENT_BEFORE = "It was sent before, and nobody can say whether it happened."
-IN_DOUBT = "It was sent before, nobody can say whether it happened, and it may not be sent again."
 _VERDICTS = {"Allow": Allow, "NeedsApproval": NeedsApproval}
 # Failures after which nobody can say whether the effect happened.
 _IN_DOUBT = {ErrorKind.LOST, ErrorKind.TIMEOUT}
@@ -72,6 +82,7 @@ class Intent:
     timeout_seconds: float
     result_limit_bytes: int
     context: CallContext
+    may_spill: bool = False
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -83,24 +94,49 @@ class Intent:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of an intent; not recorded yet."""
+    """What came of an intent, and what its agent is told of a long result; not recorded yet."""
 
     intent: Intent
     result: ToolResult
+    spilled: Spilled | None = None
 
 
 @dataclass(frozen=True)
 class Looked:
-    """`found` is what a lookup said of a verifiable call in doubt."""
+    """`found` is what a lookup said of a verifiable call in doubt; `spilled` belongs to what it found."""
 
     sent: Sent
     found: Found | Absent | CannotTell | None
+    spilled: Spilled | None = None
+
+    @property
+    def brought(self) -> Spilled | None:
+        return self.spilled if isinstance(self.found, Found) else self.sent.spilled
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """A person would be asked, were it not for the standing approval that `ruling` rests on."""
+
+    asks: NeedsApproval
+    ruling: Allow
+
+
+@dataclass(frozen=True)
+class Going:
+    """A call that may run by today's ruling; what it needs beside that is taken with its intent."""
+
+    call: ToolCall
+    offered: Offered
+    ruling: Ruling
+    beforehand: Beforehand | None = None
 
 
 # -- intent ------------------------------------------------------------------------------------------------------
-def intend(lease: Lease, dispatch: Dispatch, call_ids: Sequence) -> list[Intent]:
+def intend(lease: Lease, dispatch: Dispatch, call_ids: Sequence) -> list[Intent] | Waiting:
     """Commit the intent of each ready call that may still run today; the others move to where their ruling says.
 
+    What a switch or a limit holds up stays ready; where nothing but that is left, the dispatch waits.
     `dispatch` is as it was read before; it is locked and brought up to date. Raises LostLease.
     """
     # Before the row is locked: a worker's first call starts its fork server, and nobody renews a locked row's lease.
@@ -117,9 +153,25 @@ def intend(lease: Lease, dispatch: Dispatch, call_ids: Sequence) -> list[Intent]
         facts = rulings.gather(dispatch, offers, [call.tool for call in calls], without=[call.pk for call in calls])
         if facts.cancel_requested:
             return []
-        # What is ready was let through since the database was restored, or a person said that it had not happened.
-        facts = dataclasses.replace(facts, restored=False)
-        intents = [intent for call in calls if (intent := _intend(log, dispatch, call, facts, offers, processes))]
+        facts = facts.let_through()
+        ruled = []
+        for call in calls:
+            ruled.append(_still(log, dispatch, call, facts, offers))
+            facts = facts if call.status == states.REFUSED else facts.after(call.tool)
+        asking = [each for each in ruled if isinstance(each, Ruled)]
+        going = [each for each in ruled if isinstance(each, Going)]
+        going, left = _without_left_alone(log, dispatch, going, offers.served)
+        done = [deeds.of_call(dispatch, each.offered.spec) for each in going]
+        nothing_moved = len(going) + len(left) == len(ruled)
+        held = admitting.admit(dispatch, offers.served, done, waits=nothing_moved)
+        if (going or left) and nothing_moved and all(held):
+            return hold_up(log, dispatch, admitting.foremost([each for each in [*held, *left] if each]))
+        admitted = [each for each, stop in zip(going, held, strict=True) if stop is None]
+        made = [_intend(log, dispatch, each, processes) for each in admitted]
+        asking += [each for each in made if isinstance(each, Ruled)]
+        intents = [each for each in made if isinstance(each, Intent)]
+        if asking:
+            proposing.ask(log, dispatch, [*asking, *asked_beside(log, dispatch, asking, offers)])
         if intents:
             longest = max(intent.timeout_seconds for intent in intents) + GRACE_SECONDS
             leases.note(dispatch, hand_deadline=dispatch.now + dt.timedelta(seconds=longest))
@@ -154,24 +206,83 @@ def longest_seconds(proposed: Sequence[ProposedCall], offers: Offers) -> float |
     return max((each.grant.timeout_for(each.spec) + GRACE_SECONDS for each in asked), default=None)
 
 
-def _intend(
-    log: Record, dispatch: Dispatch, call: ToolCall, facts: rulings.Facts, offers: Offers, processes: list[str]
-) -> Intent | None:
+def _still(
+    log: Record, dispatch: Dispatch, call: ToolCall, facts: rulings.Facts, offers: Offers
+) -> Going | Ruled | None:
+    """A call that today's ruling lets through, with what is offered for it, or that a person is to be asked about; the
+    others move to where it says."""
     current = offers.at_version(call.tool, call.tool_version_id)
-    ruling = rulings.rule(current, call.arguments, facts, call.tool)
+    ruled = rulings.rule_again(call, current, facts)
+    ruling = standing.relaxed(ruled, current, dispatch, call)
+    if isinstance(ruling, Defer):
+        deferring.defer(log, dispatch, call, ruling)
+        return None
     if stop := why_not_today(call, ruling):
-        refuse(log, dispatch, call, *stop)
+        doubt.refuse(log, dispatch, call, *stop, ruling)
         return None
     if isinstance(ruling, NeedsApproval) and call.request is None:
-        _ask_after_all(log, dispatch, call, ruling, current)
-        return None
+        return to_be_asked(log, dispatch, call, ruling, current)
     assert current is not None
+    if isinstance(ruled, NeedsApproval) and isinstance(ruling, Allow):
+        return Going(call, current, ruling, Beforehand(ruled, ruling))
+    return Going(call, current, ruling)
+
+
+def asked_beside(log: Record, dispatch: Dispatch, asking: Sequence[Ruled], offers: Offers) -> list[Ruled]:
+    """Further ready calls of the same tools that a person has to be asked about as well: they wait for their turn
+    meanwhile, and are in the same question."""
+    tools, known = {each.call.tool for each in asking}, [each.call.pk for each in asking]
+    rows = ToolCall.objects.select_for_update(of=("self",)).filter(dispatch=dispatch, status=states.READY)
+    rows = rows.filter(tool__in=tools, request=None).exclude(pk__in=known).order_by("step", "position")
+    calls = list(rows.select_related("request"))
+    facts = rulings.gather(dispatch, offers, tools, without=[*known, *(call.pk for call in calls)]).let_through()
+    for each in asking:
+        facts = facts.after(each.call.tool)
+    beside = []
+    for call in calls:
+        current = offers.at_version(call.tool, call.tool_version_id)
+        ruling = standing.relaxed(rulings.rule_again(call, current, facts), current, dispatch, call)
+        facts = facts if isinstance(ruling, Refuse) else facts.after(call.tool)
+        if isinstance(ruling, NeedsApproval):
+            beside.append(to_be_asked(log, dispatch, call, ruling, current))
+    return [each for each in beside if each is not None]
+
+
+def _without_left_alone(
+    log: Record, dispatch: Dispatch, going: Sequence[Going], served: Roster
+) -> tuple[list[Going], list[Held]]:
+    """Calls of a tool whose breaker is open fail at once, and nothing is sent; one that is in doubt waits for it."""
+    refused, waiting = set(), {}
+    for each in sorted(going, key=lambda each: each.call.tool):
+        row = breakers.shut(served, TOOL, each.call.tool)
+        if row is None or switches.stopping(served, deeds.of_call(dispatch, each.offered.spec)):
+            continue
+        if not breakers.is_to_be_left(row, dispatch.now) and breakers.take_probe(log, TOOL, row.name, each.call.pk):
+            continue
+        if doubt.is_in_doubt(each.call):
+            waiting[each.call.pk] = breakers.held(row, dispatch.now)
+        else:
+            doubt.refuse(log, dispatch, each.call, ErrorKind.BREAKER_OPEN, breakers.sentence(row))
+            refused.add(each.call.pk)
+    still = [each for each in going if each.call.pk not in waiting and each.call.pk not in refused]
+    return still, list(waiting.values())
+
+
+def _intend(log: Record, dispatch: Dispatch, going: Going, processes: list[str]) -> Intent | Ruled | None:
+    call, offered, ruling, beforehand = going.call, going.offered, going.ruling, going.beforehand
+    if beforehand is not None and not standing.use(log, beforehand.ruling, dispatch, call):
+        return to_be_asked(log, dispatch, call, beforehand.asks, offered)
     number = (call.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
-    attempt = _attempt(dispatch, call, current, processes, number)
+    were_told = number > 1 and (call.request is not None or canonical.loads(call.ruling).get("notify", False))
+    kept = rulings.kept(call, ruling)
+    call.ruling, call.risk = kept.get("ruling", call.ruling), kept.get("risk", call.risk)
+    attempt = _attempt(dispatch, call, offered, processes, number)
     if call.request is not None and not may_use_approval(log, dispatch, call, attempt.digest):
         return None
-    lifecycle.send_attempt(log, dispatch, call, attempt)
-    return _intent(dispatch, call, current, attempt)
+    lifecycle.send_attempt(log, dispatch, call, attempt, **kept)
+    if not were_told:
+        proposing.tell_people(log, dispatch, call, ruling)
+    return _intent(dispatch, call, offered, attempt)
 
 
 def why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | None:
@@ -181,17 +292,28 @@ def why_not_today(call: ToolCall, ruling: Ruling) -> tuple[ErrorKind, str] | Non
     if call.request is not None:
         before = canonical.loads(call.ruling)
         worse = STRICTNESS[type(ruling)] > STRICTNESS[_VERDICTS[before["verdict"]]]
-        if worse or Risk(ruling.risk).rank > Risk(before["risk"]).rank:
+        if worse or Risk(ruling.risk).rank > Risk(before["risk"]).rank or _asks_more_people(ruling, call.request):
             return ErrorKind.DISABLED, "Refused: since it was approved, the rules for this call have become stricter."
     return None
 
 
-def _ask_after_all(
+def _asks_more_people(ruling: Ruling, request: ApprovalRequest) -> bool:
+    """More, or others, than those who approved it."""
+    return isinstance(ruling, NeedsApproval) and (
+        ruling.approvers > request.approvers
+        or ruling.group not in ("", request.group)
+        or ruling.four_eyes > request.four_eyes
+    )
+
+
+def to_be_asked(
     log: Record, dispatch: Dispatch, call: ToolCall, ruling: NeedsApproval, offered: Offered | None
-) -> None:
-    assert offered is not None
-    lifecycle.move_call(log, dispatch.run_id, call, states.RULED, risk=ruling.risk, ruling=rulings.stored(ruling))
-    proposing.ask_approval(log, dispatch, call, ruling, offered, reasoning="")
+) -> Ruled | None:
+    """A call that was let through, and of which today a person is to be asked (`proposing.ask`)."""
+    if doubt.leave(log, dispatch, call, ASKS, ruling):
+        return None
+    lifecycle.move_call(log, dispatch.run_id, call, states.RULED, **rulings.made_again(call, ruling))
+    return Ruled(call, offered, ruling)
 
 
 def _attempt(dispatch: Dispatch, call: ToolCall, offered: Offered, processes: list[str], number: int) -> Attempt:
@@ -238,28 +360,9 @@ def may_use_approval(log: Record, dispatch: Dispatch, call: ToolCall, digest: st
             approved_digest=request.effective_digest,
             why=str(error),
         )
-        refuse(log, dispatch, call, ErrorKind.NOT_GRANTED, f"Refused: {error}")
+        doubt.refuse(log, dispatch, call, ErrorKind.NOT_GRANTED, f"Refused: {error}")
         return False
     return True
-
-
-def is_in_doubt(call: ToolCall) -> bool:
-    """Ready to be sent again, and nobody knows whether an earlier send of it had its effect."""
-    # A person who said "run it again" said that it did not happen; a lookup said so of a verifiable one.
-    return (
-        call.effect == Effect.KEYED
-        and call.status == states.READY
-        and call.attempts.filter(status=states.UNKNOWN).exists()
-    )
-
-
-def refuse(log: Record, dispatch: Dispatch, call: ToolCall, kind: ErrorKind, sentence: str) -> None:
-    if is_in_doubt(call):
-        lifecycle.move_call(
-            log, dispatch.run_id, call, states.UNCERTAIN, result=f"{IN_DOUBT} {sentence}", error_kind=ErrorKind.LOST
-        )
-        return
-    lifecycle.move_call(log, dispatch.run_id, call, states.REFUSED, result=sentence, error_kind=kind)
 
 
 def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attempt) -> Intent:
@@ -271,6 +374,7 @@ def _intent(dispatch: Dispatch, call: ToolCall, offered: Offered, attempt: Attem
         timeout_seconds=offered.grant.timeout_for(offered.spec),
         result_limit_bytes=offered.grant.result_limit_for(offered.spec),
         context=CallContext(call.idempotency_key, dispatch.run_id, dispatch.pk, call.pk),
+        may_spill=spilling.may_spill(dispatch),
     )
 
 
@@ -297,6 +401,17 @@ def send(intent: Intent) -> Sent:
         connection.close()
     crashpoints.reach("after_send")
     return Sent(intent, result)
+
+
+def spilled(sent: Sent) -> Sent:
+    """With its result put by where that is long. No transaction is open."""
+    return dataclasses.replace(sent, spilled=_spilled(sent.intent, sent.result))
+
+
+def _spilled(intent: Intent, result: ToolResult) -> Spilled | None:
+    if not result.ok or not intent.may_spill:
+        return None
+    return spilling.spill(intent.context.run_id, intent.call, kept(result.content))
 
 
 # -- record ------------------------------------------------------------------------------------------------------
@@ -331,7 +446,12 @@ def is_in_doubt_after(sent: Sent) -> bool:
 
 def look(sent: Sequence[Sent]) -> list[Looked]:
     """Ask what is verifiable and in doubt whether it happened. No transaction is open."""
-    return [Looked(each, _look(each)) for each in sent]
+    return [_looked(each) for each in sent]
+
+
+def _looked(sent: Sent) -> Looked:
+    found = _look(sent)
+    return Looked(sent, found, _spilled(sent.intent, found.result) if isinstance(found, Found) else None)
 
 
 def _look(sent: Sent) -> Found | Absent | CannotTell | None:
@@ -349,7 +469,21 @@ def foresee(sent: Sequence[Sent]) -> None:
 
 def settle(log: Record, dispatch: Dispatch, looked: Sequence[Looked]) -> None:
     """Attempts and their calls move together, in the caller's transaction. The caller holds the dispatch."""
+    artifacts.write(log.writes, [each.brought.draft for each in looked if each.brought])
+    _tell_breakers(log, dispatch, [each.sent for each in looked])
     lifecycle.end_attempts(log, dispatch, [_end(each) for each in looked])
+
+
+def _tell_breakers(log: Record, dispatch: Dispatch, sent: Sequence[Sent]) -> None:
+    served = roster.current(dispatch.epoch)
+    for each in sorted(sent, key=lambda each: each.intent.call.tool):
+        call, result = each.intent.call, each.result
+        if result.is_outage:
+            breakers.failed(log, TOOL, call.tool, call.pk, str(result.error))
+        elif result.sent:
+            breakers.worked(log, served, TOOL, call.tool, call.pk)
+        else:
+            breakers.unused(served, TOOL, call.tool, call.pk)
 
 
 def _end(looked: Looked) -> AttemptEnd:
@@ -361,8 +495,11 @@ def _end(looked: Looked) -> AttemptEnd:
     if not result.ok and _was_lost_before(intent):
         return _end_with_old_doubt(intent, result)
     ended, to = (states.SUCCEEDED, states.DONE) if result.ok else (states.FAILED, states.FAILED)
-    told = kept(result.content), str(result.error or "")
-    return AttemptEnd(intent.call, intent.attempt, ended, to, *told, nothing_sent=not result.sent)
+    brought, error, nothing_sent = looked.brought, str(result.error or ""), not result.sent
+    end = partial(AttemptEnd, intent.call, intent.attempt, ended, to, error_kind=error, nothing_sent=nothing_sent)
+    if brought is not None:
+        return end(brought.told, artifact=brought.draft.artifact)
+    return end(kept(result.content))
 
 
 def _end_in_doubt(looked: Looked) -> AttemptEnd:
@@ -382,16 +519,16 @@ def _end_in_doubt(looked: Looked) -> AttemptEnd:
 
 def _was_lost_before(intent: Intent) -> bool:
     """A keyed call is repeated without knowing what became of its earlier attempt."""
-    earlier = Attempt.objects.filter(call_id=intent.call.pk, number__lt=intent.attempt.number, status=states.UNKNOWN)
+    earlier = Attempt.objects.left_in_doubt().filter(call_id=intent.call.pk, number__lt=intent.attempt.number)
     return intent.spec.effect == Effect.KEYED and intent.attempt.number > 1 and earlier.exists()
 
 
 def _end_with_old_doubt(intent: Intent, result: ToolResult) -> AttemptEnd:
     """This attempt certainly failed, which says nothing of the one before it."""
     said = kept(result.content)
-    doubt = f"{SENT_BEFORE} The last try failed: {said}"
+    told = f"{SENT_BEFORE} The last try failed: {said}"
     end = partial(AttemptEnd, intent.call, intent.attempt, states.FAILED, states.UNCERTAIN)
-    return end(doubt, str(ErrorKind.LOST), said, nothing_sent=not result.sent)
+    return end(told, str(ErrorKind.LOST), said, nothing_sent=not result.sent)
 
 
 def _ended_here(intent: Intent, result: ToolResult) -> bool:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -18,8 +18,11 @@ from orchestrator_site.core import events
 from orchestrator_site.core.clock import database_now
 from orchestrator_site.core.events import Record
 from runs import budgets, leases, lifecycle, states
-from runs.engine.waiting import wait
+from runs.engine.waiting import hold_up, wait
 from runs.models import Dispatch, Step
+from runs.models.pacing import MODEL
+from runs.pacing import breakers
+from runs.pacing.deeds import Held
 from runs.states import StopReason
 from runs.values import Continue, Ended, Lease, Outcome, Waiting
 from tools.values import Risk
@@ -31,6 +34,8 @@ TRIES_IN_ALL = 10
 LONGEST_BACKOFF_SECONDS = 60
 # A server that names a later moment is asked again after this long.
 LONGEST_RETRY_AFTER_SECONDS = 24 * 3600
+# A server that said nothing for so long is to blame, however long the agent had.
+FAIR_SECONDS = 30
 # Many dispatches are told the same moment: each comes somewhat later, and none comes sooner.
 LATER_BY = 0.1
 
@@ -38,40 +43,66 @@ LATER_BY = 0.1
 # -- which model -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Choice:
-    """The model to ask next, when `due_at` has come; `wait_seconds` is 0 where it has."""
+    """The model to ask next, when `due_at` has come; `wait_seconds` is 0 where it has. `held`: its breaker is open."""
 
     model: ModelSpec
     tries: int = 0
     due_at: dt.datetime | None = None
     wait_seconds: float = 0
+    held: Held | None = None
+
+
+def choose_for(dispatch: Dispatch, failed: Sequence[Step], served: Roster) -> Choice | None:
+    """As `choose`; where a breaker wants to be probed, the dispatch takes a probe, or goes on to the next model. No
+    transaction is open."""
+    probed: set[str] = set()
+    while True:
+        choice = choose(dispatch.pinned.models, failed, served, probed=probed)
+        if choice is None or choice.wait_seconds:
+            return choice
+        if breakers.lets_through(served, MODEL, choice.model.name, dispatch.pk):
+            return choice
+        probed.add(choice.model.name)
 
 
 def choose(
-    chain: Sequence[str], failed: Sequence[Step], served: Roster, now: dt.datetime | None = None
+    chain: Sequence[str],
+    failed: Sequence[Step],
+    served: Roster,
+    now: dt.datetime | None = None,
+    *,
+    probed: Collection[str] = (),
 ) -> Choice | None:
-    """The first model of the chain that has not failed often and need not be waited for long; else whichever can be
-    asked soonest; None when no model has tries left. `failed` as `failed_tries` gives it, `now` by the database.
+    """The first model of the chain that has not failed often, need not be waited for long, and has no open breaker;
+    else whichever can be asked soonest; None when no model has tries left. `failed` as `failed_tries` gives it, `now`
+    by the database; `probed`: those that others probe already.
     """
-    if not failed:
-        return next((Choice(model) for name in chain if (model := catalogue.model(name, served))), None)
+    if not failed and not breakers.standing(served):
+        return next((Choice(model) for name in chain if (model := catalogue.payable(name, served))), None)
     now = now or database_now()
-    choices = [choice for name in chain if (choice := _choice(name, failed, served, now))]
+    choices = [choice for name in chain if (choice := _choice(name, failed, served, now, probed))]
     for choice in choices:
-        if choice.tries < TRIES_PER_MODEL and choice.wait_seconds <= LONGEST_BACKOFF_SECONDS:
+        if choice.held is None and choice.tries < TRIES_PER_MODEL and choice.wait_seconds <= LONGEST_BACKOFF_SECONDS:
             return choice
     return min(choices, key=lambda choice: choice.wait_seconds, default=None)
 
 
-def _choice(name: str, failed: Sequence[Step], served: Roster, now: dt.datetime) -> Choice | None:
+def _choice(
+    name: str, failed: Sequence[Step], served: Roster, now: dt.datetime, probed: Collection[str]
+) -> Choice | None:
     own = [step for step in failed if step.model == name]
-    model = catalogue.model(name, served)
+    model = catalogue.payable(name, served)
     if model is None or _access(model) in _useless(failed, served):
         return None
     if len(own) >= TRIES_IN_ALL or any(step.failure != FailureKind.RETRY for step in own):
         return None
     due_at = own[0].retry_at if own else None
+    held = None
+    if (row := breakers.shut(served, MODEL, name)) and (name in probed or breakers.is_to_be_left(row, now)):
+        held = breakers.held(row, now, due_at)
+        due_at = held.due_at
     wait_seconds = max(0.0, (due_at - now).total_seconds()) if due_at else 0.0
-    return Choice(model, len(own), due_at, wait_seconds)
+    return Choice(model, len(own), due_at, wait_seconds, held)
 
 
 def _useless(failed: Sequence[Step], served: Roster) -> set[tuple[str, str]]:
@@ -98,6 +129,10 @@ def failed_tries(dispatch: Dispatch, steps: Sequence[Step]) -> list[Step]:
 # -- after one failure -------------------------------------------------------------------------------------------
 def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failure: ModelFailure) -> Outcome:
     """Keep why a call failed and what it is counted at, and wait where that helps. The caller holds the dispatch."""
+    if failure.is_outage and _had_its_time(dispatch, step, failure):
+        breakers.failed(log, MODEL, model.name, dispatch.pk, failure.code)
+    elif "status" in failure.details and not failure.is_outage:
+        breakers.worked(log, roster.current(dispatch.epoch), MODEL, model.name, dispatch.pk)
     spent, is_estimate = owed(model, step.reserved_usd, failure)
     failed = failed_tries(dispatch, list(dispatch.steps.defer("reply").order_by("number")))
     tries = 1 + sum(each.model == step.model for each in failed)
@@ -115,8 +150,16 @@ def record(log: Record, dispatch: Dispatch, step: Step, model: ModelSpec, failur
     )
     leases.note(dispatch, cost_usd=dispatch.cost_usd + spent, hand_deadline=None)
     outcome = _after(log, dispatch, [step, *failed], failure)
-    budgets.settle(log, dispatch, step.reserved_usd, spent)
+    budgets.settle(log, dispatch, step.reserved_usd, spent, step.allotments)
     return outcome
+
+
+def _had_its_time(dispatch: Dispatch, step: Step, failure: ModelFailure) -> bool:
+    """A call that an agent's own working time cut short says nothing of the server."""
+    if failure.code != "timeout" or remaining_seconds(dispatch) > 0:
+        return True
+    asked_at = Step.objects.values_list("asked_at", flat=True).get(pk=step.pk)
+    return (dispatch.now - asked_at).total_seconds() >= FAIR_SECONDS
 
 
 def owed(model: ModelSpec, reserved_usd: Decimal, failure: ModelFailure) -> tuple[Decimal, bool]:
@@ -160,12 +203,14 @@ def wait_for_server(lease: Lease, choice: Choice, failed: Sequence[Step]) -> Out
     """Somebody woke the dispatch before its model may be asked again."""
     with events.recording() as log:
         dispatch = leases.hold(lease)
-        if leases.is_cancelled(dispatch):
+        if leases.is_stopped(dispatch):
             return Continue()
         return _wait_for_server(log, dispatch, choice, failed)
 
 
 def _wait_for_server(log: Record, dispatch: Dispatch, choice: Choice, failed: Sequence[Step]) -> Waiting:
+    if choice.held is not None:
+        return hold_up(log, dispatch, choice.held)
     said = next(step for step in failed if step.model == choice.model.name)
     return wait(log, dispatch, f"the model server: {_sentence(said)}", due_at=choice.due_at)
 
@@ -180,14 +225,24 @@ def no_model(lease: Lease, failed: Sequence[Step]) -> Outcome:
     """A person is asked when another try may help; otherwise it ends, with what has to be mended."""
     with events.recording() as log:
         dispatch = leases.hold(lease)
-        if leases.is_cancelled(dispatch):
+        if leases.is_stopped(dispatch):
             return Continue()
-        if any(step.failure == FailureKind.RETRY for step in failed):
-            return _ask_person(log, dispatch, failed)
+        unpriced = _unpriced(dispatch)
+        if unpriced or any(step.failure == FailureKind.RETRY for step in failed):
+            return _ask_person(log, dispatch, failed, unpriced)
         return _end(log, dispatch, _cause(failed))
 
 
-def _ask_person(log: Record, dispatch: Dispatch, failed: Sequence[Step]) -> Waiting:
+def _unpriced(dispatch: Dispatch) -> list[str]:
+    served = roster.current(dispatch.epoch)
+    known = [catalogue.model(name, served) for name in dispatch.pinned.models]
+    return [model.name for model in known if model is not None and not model.is_priced]
+
+
+UNPRICED = "It has no price in the catalogue, so that no budget could hold. Give its prices, 0 where it costs nothing."
+
+
+def _ask_person(log: Record, dispatch: Dispatch, failed: Sequence[Step], unpriced: Sequence[str]) -> Waiting:
     if not ApprovalRequest.objects.open().filter(dispatch_id=dispatch.pk, kind=MODEL_KIND).exists():
         requests.ask(
             log,
@@ -195,13 +250,22 @@ def _ask_person(log: Record, dispatch: Dispatch, failed: Sequence[Step]) -> Wait
             run_id=dispatch.run_id,
             dispatch_id=dispatch.pk,
             title=f"No model answers {dispatch.manifest.agent.slug}. Try again now?",
-            frozen={"dispatch": str(dispatch.pk), "tries_from": failed[0].number + 1, "models": told(failed)},
+            frozen={
+                "dispatch": str(dispatch.pk),
+                "tries_from": failed[0].number + 1 if failed else dispatch.tries_from,
+                "models": told(failed) + [{"model": name, "tries": 0, "said": UNPRICED} for name in unpriced],
+            },
             risk=Risk.LOW,
-            reasons=["Every model of its chain has failed as often as it may."],
+            reasons=_why_nobody_answers(failed, unpriced),
             requester_id=dispatch.run.owner_id,
             deadline_seconds=settings.BATON_APPROVAL_SECONDS,
         )
     return wait(log, dispatch, "a person to say whether to try again: no model answers")
+
+
+def _why_nobody_answers(failed: Sequence[Step], unpriced: Sequence[str]) -> list[str]:
+    reasons = ["Every model of its chain has failed as often as it may."] if failed else []
+    return reasons + [f"{name} is not asked. {UNPRICED}" for name in unpriced]
 
 
 def told(failed: Sequence[Step]) -> list[dict[str, Any]]:

@@ -1,14 +1,15 @@
 """Which tools a dispatch is offered: exactly what it was granted, in a stable order, under today's switches."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agents import roster
 from agents.roster import Roster
 from agents.values import AgentKind, ManifestSpec
+from runs.handing_over import proposals
 from runs.models import Dispatch
-from runs.platform_tools import ASK_HUMAN, PROPOSE_HANDOFF, dispatch_spec
+from runs.platform_tools import ASK_HUMAN, FINISH, PROPOSE_HANDOFF, WAIT, dispatch_spec
 from tools import registry
 from tools.values import ExecutorKind, Grant, ToolSpec
 
@@ -61,37 +62,36 @@ def offer(dispatch: Dispatch, epoch: int | None = None) -> Offers:
     Expects manifest and agent to be joined.
     """
     served = roster.today() if epoch is None else roster.current(min_epoch=epoch)
-    return served.keep(("offers", dispatch.manifest_id), lambda: _offers(dispatch, served))
+    key = ("offers", dispatch.manifest_id, dispatch.has_last_word)
+    return served.keep(key, lambda: _offers(dispatch, served))
 
 
 def _offers(dispatch: Dispatch, served: Roster) -> Offers:
     manifest, agent = dispatch.pinned, dispatch.manifest.agent
     agent.refresh_from_db(fields=["active"])
-    by_name = _routers(manifest, agent.slug, served) if manifest.kind == AgentKind.ROUTER else _granted(manifest)
-    return Offers(served, by_name, agent_active=agent.active)
+    return Offers(served, _by_name(manifest, agent.slug, served), agent_active=agent.active)
 
 
-def _granted(manifest: ManifestSpec) -> dict[str, Offered]:
-    """Granted tools in the manifest's order."""
+def _by_name(manifest: ManifestSpec, slug: str, served: Roster) -> dict[str, Offered]:
+    match manifest.kind:
+        case AgentKind.ROUTER:
+            return _roster(manifest, slug, served, ASK_HUMAN)
+        case AgentKind.SUPERVISOR:
+            return _granted(manifest, slug, served) | _roster(manifest, slug, served, WAIT, FINISH)
+    return _granted(manifest, slug, served)
+
+
+def _granted(manifest: ManifestSpec, slug: str, served: Roster) -> dict[str, Offered]:
+    """Granted tools in the manifest's order. The proposal tool names the targets that this agent may propose."""
     specs = registry.specs(grant.tool for grant in manifest.grants)
+    if PROPOSE_HANDOFF in specs:
+        specs[PROPOSE_HANDOFF] = proposals.shaped(specs[PROPOSE_HANDOFF], manifest, slug, served)
     grants = {grant.tool: grant.grant() for grant in manifest.grants}
-    return {name: Offered(_shaped(specs[name], manifest), grants[name]) for name in grants if name in specs}
+    return {name: Offered(specs[name], grants[name]) for name in grants if name in specs}
 
 
-def _routers(manifest: ManifestSpec, slug: str, served: Roster) -> dict[str, Offered]:
-    """The live roster, and one way to ask instead."""
-    asking = registry.platform_tool(ASK_HUMAN)
-    assert asking is not None
-    specs = [dispatch_spec(tool) for tool in served.dispatch_tools(manifest, slug)] + [asking.spec]
+def _roster(manifest: ManifestSpec, slug: str, served: Roster, *beside: str) -> dict[str, Offered]:
+    """The live roster, and the platform's tools that go with it."""
+    specs = [dispatch_spec(tool) for tool in served.dispatch_tools(manifest, slug)]
+    specs += [tool.spec for name in beside if (tool := registry.platform_tool(name))]
     return {spec.name: Offered(spec, Grant(spec.name)) for spec in specs}
-
-
-def _shaped(spec: ToolSpec, manifest: ManifestSpec) -> ToolSpec:
-    """The proposal tool names the targets this agent may propose."""
-    if spec.name != PROPOSE_HANDOFF:
-        return spec
-    schema = dict(spec.input_schema)
-    schema["properties"] = schema["properties"] | {
-        "target": {"type": "string", "enum": list(manifest.handoff_targets), "description": "who continues"}
-    }
-    return replace(spec, input_schema=schema)

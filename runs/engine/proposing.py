@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -12,13 +13,13 @@ from orchestrator_site.core import canonical
 from orchestrator_site.core.events import Record
 from orchestrator_site.core.ids import new_id
 from runs import lifecycle, states
-from runs.engine import binding, rulings
+from runs.engine import binding, rulings, standing
 from runs.engine.offer import Offered, Offers
-from runs.models import Attempt, Dispatch, Handoff, Step, ToolCall
-from runs.platform_tools import HANDOFF_KIND
+from runs.models import Attempt, Dispatch, Step, ToolCall
 from runs.values import ProposedCall
+from tools import flow
 from tools.registry import PLATFORM_VERSION
-from tools.values import Allow, Effect, ErrorKind, NeedsApproval, Refuse, Risk, Ruling
+from tools.values import Allow, Defer, Effect, ErrorKind, NeedsApproval, Refuse, Risk, Ruling
 
 TOOL_CALL_KIND = "tool_call"
 LIMIT_REACHED = "Refused: only {limit} calls a turn are allowed; ask for this one again in a later turn."
@@ -51,7 +52,9 @@ def rule_all(dispatch: Dispatch, step: Step, proposed: Sequence[ProposedCall], o
         elif fault := _not_canonical(each):
             ruled.append(_refused(call, offered, NOT_JSON.format(why=fault), ErrorKind.INVALID_ARGUMENTS))
         else:
-            ruled.append(_ruled(call, offered, rulings.rule(offered, call.arguments, facts, each.tool)))
+            ruling = rulings.rule(offered, call.arguments, facts, each.tool)
+            ruled.append(_ruled(call, offered, standing.relaxed(ruling, offered, dispatch, call)))
+            facts = facts if call.status == states.REFUSED else facts.after(each.tool)
     return ruled
 
 
@@ -65,11 +68,31 @@ def write(log: Record, dispatch: Dispatch, ruled: Sequence[Ruled], attempts: Seq
     sent = {attempt.call_id: attempt for attempt in attempts}
     for each in ruled:
         _tell(log, dispatch, each, sent.get(each.call.pk))
-    for each in ruled:
-        if isinstance(each.ruling, NeedsApproval):
+    asking = [each for each in ruled if isinstance(each.ruling, NeedsApproval)]
+    if asking:
+        log.writes.send()  # the questions point at the calls
+    ask(log, dispatch, asking, reasoning)
+
+
+def ask(log: Record, dispatch: Dispatch, asking: Sequence[Ruled], reasoning: str = "") -> None:
+    """Of ruled calls: those of them that are alike in one question. Locks requests."""
+    for alike in _alike(asking):
+        batch = new_id() if len(alike) > 1 else None
+        for place, each in enumerate(alike):
+            assert isinstance(each.ruling, NeedsApproval)
             assert each.offered is not None
-            log.writes.send()  # the question points at the call
-            ask_approval(log, dispatch, each.call, each.ruling, each.offered, reasoning)
+            _ask(log, dispatch, each.call, each.ruling, each.offered, reasoning, batch=batch, place=place)
+
+
+def _alike(asking: Sequence[Ruled]) -> list[list[Ruled]]:
+    """Calls of the same tool that the same people decide are one question; in each, the riskiest comes first."""
+    alike: dict[Any, list[Ruled]] = {}
+    for each in asking:
+        ruling = each.ruling
+        assert isinstance(ruling, NeedsApproval)
+        who = (each.call.tool, each.call.tool_version_id, ruling.approvers, ruling.group, ruling.four_eyes)
+        alike.setdefault(who, []).append(each)
+    return [sorted(own, key=lambda each: -Risk(each.call.risk).rank) for own in alike.values()]
 
 
 def _call(dispatch: Dispatch, step: Step, position: int, each: ProposedCall, offered: Offered | None) -> ToolCall:
@@ -87,6 +110,7 @@ def _call(dispatch: Dispatch, step: Step, position: int, each: ProposedCall, off
         arguments=arguments,
         effect=offered.spec.effect if offered else Effect.UNSAFE,
         risk=offered.spec.risk if offered else Risk.LOW,
+        labels=flow.joined(*offered.spec.brings) if offered else "",
     )
 
 
@@ -105,8 +129,12 @@ def _ruled(call: ToolCall, offered: Offered | None, ruling: Ruling) -> Ruled:
     if isinstance(ruling, Refuse):
         return _refused(call, offered, rulings.sentence(ruling), ErrorKind(ruling.kind), ruling)
     path = [states.PROPOSED, states.RULED]
-    if isinstance(ruling, Allow):  # the built-in policy defers nothing
-        path.append(states.READY)
+    match ruling:
+        case Allow():
+            path.append(states.READY)
+        case Defer(until=until):
+            path.append(states.DEFERRED)
+            call.due_at = until
     call.status = states.TOOL_CALL.check_path(*path)
     return Ruled(call, offered, ruling)
 
@@ -119,11 +147,19 @@ def _refused(
     return Ruled(call, offered, ruling)
 
 
-def ask_approval(
-    log: Record, dispatch: Dispatch, call: ToolCall, ruling: NeedsApproval, offered: Offered, reasoning: str
+def _ask(
+    log: Record,
+    dispatch: Dispatch,
+    call: ToolCall,
+    ruling: NeedsApproval,
+    offered: Offered,
+    reasoning: str,
+    *,
+    batch: UUID | None = None,
+    place: int = 0,
 ) -> None:
-    """Open the request for a ruled call and let the call wait for it."""
-    content = binding.frozen(dispatch, offered.spec, call, call.arguments, ruling.risk, rulings.POLICY.version)
+    """Open the request for a ruled call and let the call wait for it. `batch`: asked together with others alike."""
+    content = binding.frozen(dispatch, offered.spec, call, call.arguments, ruling.risk, rulings.version(ruling))
     request = requests.ask(
         log,
         kind=TOOL_CALL_KIND,
@@ -135,42 +171,17 @@ def ask_approval(
         risk=Risk(ruling.risk),
         reasons=ruling.reasons,
         reasoning=reasoning,
-        policy_version=rulings.POLICY.version,
+        policy_version=rulings.version(ruling),
         requester_id=dispatch.run.owner_id,
         four_eyes=ruling.four_eyes,
+        approvers=ruling.approvers,
+        group=ruling.group,
+        batch=batch,
+        place=place,
         deadline_seconds=settings.BATON_APPROVAL_SECONDS,
         actor=f"agent:{dispatch.manifest.agent.slug}",
     )
     lifecycle.move_call(log, dispatch.run_id, call, states.AWAITING_APPROVAL, request=request)
-
-
-def ask_handoff(log: Record, dispatch: Dispatch, handoff: Handoff) -> None:
-    """Open the request for a handoff as its proposer's part ends; before the yes nothing is dispatched."""
-    source, target = dispatch.manifest.agent.slug, handoff.target.slug
-    handoff.request = requests.ask(
-        log,
-        kind=HANDOFF_KIND,
-        run_id=dispatch.run_id,
-        dispatch_id=dispatch.pk,
-        title=f"Hand over from {source} to {target}?",
-        frozen={
-            "handoff": str(handoff.pk),
-            "source": source,
-            "target": target,
-            "reason": handoff.reason,
-            "task": handoff.task,
-            "artifacts": handoff.artifacts,
-            "preconditions": handoff.preconditions,
-            "confidence": handoff.confidence,
-        },
-        risk=Risk.MEDIUM,
-        reasons=["A person accepts every handoff."],
-        reasoning=handoff.reason,
-        requester_id=dispatch.run.owner_id,
-        deadline_seconds=settings.BATON_APPROVAL_SECONDS,
-        actor=f"agent:{source}",
-    )
-    handoff.save(update_fields=["request"])
 
 
 def _tell(log: Record, dispatch: Dispatch, ruled: Ruled, attempt: Attempt | None) -> None:
@@ -182,7 +193,7 @@ def _tell(log: Record, dispatch: Dispatch, ruled: Ruled, attempt: Attempt | None
     told: dict[str, Any] = {"arguments_digest": canonical.digest(call.arguments)}
     if ruled.ruling is not None:
         told["verdict"] = type(ruled.ruling).__name__
-        told["ruling_digest"] = canonical.digest(call.ruling)
+        told["ruling_digest"] = rulings.digest(call.ruling)
     if attempt is not None:
         lifecycle.told_of_attempt(log, dispatch, call, attempt, **told)
     else:
@@ -197,6 +208,12 @@ def _tell(log: Record, dispatch: Dispatch, ruled: Ruled, attempt: Attempt | None
             tool=call.tool,
             **told,
         )
-    if isinstance(ruled.ruling, Allow) and ruled.ruling.notify:
+    if attempt is not None and ruled.ruling is not None:
+        tell_people(log, dispatch, call, ruled.ruling)
+
+
+def tell_people(log: Record, dispatch: Dispatch, call: ToolCall, ruling: Ruling) -> None:
+    """Of a call that runs now, where its ruling says so."""
+    if isinstance(ruling, Allow) and ruling.notify:
         words = binding.plain_words(call.tool, canonical.loads(call.arguments))
         log.run(dispatch.run_id, "tool_call_notice", call=str(call.pk), tool=call.tool, what=words, risk=call.risk)

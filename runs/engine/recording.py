@@ -5,18 +5,20 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from agents import pricing
+from agents import pricing, roster
 from agents.transcripts import to_json
 from agents.values import ModelFailure, ModelReply
 from orchestrator_site.core import crashpoints, events
 from orchestrator_site.core.events import Record
-from runs import budgets, leases, lifecycle, states
+from runs import budgets, contracts, leases, lifecycle, states
 from runs.engine import effects, failing, limits, proposing, settling, turn
 from runs.engine.effects import Intent
 from runs.engine.memory import Memory
 from runs.engine.offer import offer
 from runs.engine.reserving import Asked
 from runs.models import Dispatch, Step, ToolCall
+from runs.models.pacing import MODEL
+from runs.pacing import breakers
 from runs.states import StopReason
 from runs.values import (
     AskAgain,
@@ -29,6 +31,7 @@ from runs.values import (
     NextStep,
     Outcome,
     ProposedCall,
+    SendBack,
 )
 from tools import executors
 
@@ -70,7 +73,7 @@ def _storable(reply: ModelReply) -> ModelReply:
 
 def _answered(lease: Lease, memory: Memory, asked: Asked, reply: ModelReply) -> Recorded:
     cost, before = pricing.cost_usd(asked.request.model, reply.usage), memory.dispatch
-    following = turn.next_step(reply)
+    following = contracts.held_to(before, turn.next_step(reply), memory.returned)
     proposed = following.calls if isinstance(following, CallTools) else ()
     known = offer(before, before.epoch)
     # Before the row is locked: a worker's first call starts its fork server, and nobody renews a locked row's lease.
@@ -88,8 +91,9 @@ def _answered(lease: Lease, memory: Memory, asked: Asked, reply: ModelReply) -> 
         log.at = dispatch.now
         _step_answered(log, dispatch, asked.step, reply, cost)
         recorded = _follow(log, dispatch, asked.step, following, reply, processes)
-        if memory.capped_run:
-            budgets.settle(log, dispatch, asked.step.reserved_usd, cost)
+        if memory.purse.has_account or asked.step.allotments:
+            budgets.settle(log, dispatch, asked.step.reserved_usd, cost, asked.step.allotments)
+        breakers.worked(log, roster.current(dispatch.epoch), MODEL, asked.step.model, dispatch.pk)
         crashpoints.reach("before_reply_commit")
         if recorded.intents:
             crashpoints.reach("before_intent_commit")
@@ -117,6 +121,9 @@ def _follow(
             return _call_tools(log, dispatch, step, proposed, reply, processes)
         case AskAgain():
             return Recorded(step, Continue(), reply.content)
+        case SendBack(faults):
+            contracts.send_back(log, dispatch, step, faults)
+            return Recorded(step, Continue(), reply.content)
         case Finish(text):
             lifecycle.end_dispatch(log, dispatch, StopReason.FINISHED, "", output=text)
             return Recorded(step, Ended(StopReason.FINISHED))
@@ -137,7 +144,8 @@ def _call_tools(
     offers = offer(dispatch, dispatch.epoch)
     ruled = proposing.rule_all(dispatch, step, proposed, offers)
     late = limits.out_of_time(dispatch.pinned.limits, leases.working_seconds(dispatch))
-    intents = effects.intend_at_once(dispatch, [] if late else settling.ready_at_once(ruled), processes)
+    ready = [] if late else settling.ready_at_once(dispatch, ruled, offers.served)
+    intents = effects.intend_at_once(dispatch, ready, processes)
     proposing.write(log, dispatch, ruled, [intent.attempt for intent in intents], turn.text(reply))
     return Recorded(step, Continue(), reply.content, [each.call for each in ruled], intents)
 
@@ -159,4 +167,4 @@ def count_lost(log: Record, dispatch: Dispatch, step: Step) -> None:
         cost_estimated=True,
     )
     leases.note(dispatch, cost_usd=dispatch.cost_usd + step.reserved_usd)
-    budgets.settle(log, dispatch, step.reserved_usd, step.reserved_usd)
+    budgets.settle(log, dispatch, step.reserved_usd, step.reserved_usd, step.allotments)

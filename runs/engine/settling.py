@@ -2,50 +2,70 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
+from agents import roster
+from agents.roster import Roster
+from agents.values import AgentKind
 from approvals import requests
 from orchestrator_site.core import canonical, events
 from orchestrator_site.core.events import Record
 from runs import leases, lifecycle, states
-from runs.engine import effects, rulings
-from runs.engine.offer import Offered, offer
+from runs.engine import deferring, doubt, effects, proposing, rulings, standing
+from runs.engine.offer import Offered, Offers, offer
 from runs.engine.proposing import Ruled
-from runs.models import Dispatch, ToolCall
-from runs.platform_tools import PlatformCall, apply
-from runs.values import Answer, AskPerson, Fault, Lease
-from tools.values import Effect, ErrorKind, Risk, ToolResult
+from runs.engine.waiting import hold_up, wait
+from runs.models import Dispatch, Run, ToolCall
+from runs.models.pacing import TOOL
+from runs.pacing import admitting, breakers, deeds, switches
+from runs.platform_tools import POST_TO_BOARD, TOUCH_OTHERS, PlatformCall, apply, prepare
+from runs.values import Answer, AskPerson, Continue, Fault, Lease, NotYet, Outcome, Waiting
+from tools.values import Defer, Effect, ErrorKind, NeedsApproval, Risk, Ruling, ToolResult
 
 # Pure calls of one turn that run side by side, in helper threads that compute and touch no row.
 PARALLEL = 8
 
 
-def settle(lease: Lease, dispatch: Dispatch, calls: Sequence[ToolCall]) -> bool:
-    """Do what can be done now of a turn's calls; False when nothing was possible and the rest waits for people.
+def settle(lease: Lease, dispatch: Dispatch, calls: Sequence[ToolCall]) -> Outcome | None:
+    """Do what can be done now of a turn's calls; None when nothing was possible and the rest waits for people.
 
     Raises LostLease.
     """
     if executing := [call for call in calls if call.status == states.EXECUTING]:
         effects.recover(lease, executing[0])
-        return True
+        return Continue()
+    if due := deferring.due(dispatch, calls):
+        deferring.rule_due(lease, dispatch, due)
+        return Continue()
     offers = offer(dispatch, dispatch.epoch)
     ready = _ready([(call, offers.get(call.tool)) for call in calls])
     if not ready:
-        return False
+        return None
     if ready[0].tool in offers and offers[ready[0].tool].is_platform:
-        _answer_platform(lease, ready[0])
-    elif intents := effects.intend(lease, dispatch, [call.pk for call in ready]):
+        return _answer_platform(lease, dispatch, ready[0])
+    intents = effects.intend(lease, dispatch, [call.pk for call in ready])
+    if isinstance(intents, Waiting):
+        return intents
+    if intents:
         effects.record(lease, dispatch, send_all(intents))
-    return True
+    return Continue()
 
 
-def ready_at_once(ruled: Sequence[Ruled]) -> list[tuple[ToolCall, Offered]]:
+def ready_at_once(dispatch: Dispatch, ruled: Sequence[Ruled], served: Roster) -> list[tuple[ToolCall, Offered]]:
     """Of calls that were ruled just now: those that are sent first, with what was offered."""
     offered = {each.call.pk: each.offered for each in ruled if each.offered is not None}
     first = _ready([(each.call, each.offered) for each in ruled])
-    return [(call, offered[call.pk]) for call in first if not offered[call.pk].is_platform]
+    # What was approved beforehand is counted with its intent, which is made when the call is taken up.
+    beforehand = {each.call.pk for each in ruled if each.ruling and standing.of(each.ruling)}
+    # Of an open breaker it is told, or a probe is asked for, when it is taken up.
+    first = [c for c in first if c.pk not in beforehand and breakers.shut(served, TOOL, c.tool) is None]
+    ready = [(call, offered[call.pk]) for call in first if not offered[call.pk].is_platform]
+    done = [deeds.of_call(dispatch, each.spec) for _, each in ready]
+    held = admitting.admit(dispatch, served, done, waits=False)
+    return [each for each, stop in zip(ready, held, strict=True) if stop is None]
 
 
 def _ready(calls: Sequence[tuple[ToolCall, Offered | None]]) -> list[ToolCall]:
@@ -65,52 +85,84 @@ def _is_parallel(call: ToolCall, offered: Offered | None) -> bool:
 def send_all(intents: Sequence[effects.Intent]) -> list[effects.Sent]:
     """Send committed intents, side by side when there are several. No transaction is open."""
     if len(intents) < 2:
-        return [effects.send(intent) for intent in intents]
+        return [effects.spilled(effects.send(intent)) for intent in intents]
     connection.close()
     # Threads of its own: a call that waited in a shared queue would outlive the deadline its lease is renewed to.
     with ThreadPoolExecutor(len(intents), thread_name_prefix="pure-call") as helpers:
-        return list(helpers.map(effects.send, intents))
+        return [effects.spilled(sent) for sent in helpers.map(effects.send, intents)]
 
 
-def _answer_platform(lease: Lease, call: ToolCall) -> None:
-    """One transaction: rule again, apply, and record what it answered."""
+def _answer_platform(lease: Lease, dispatch: Dispatch, call: ToolCall) -> Outcome:
+    """One transaction: rule again, apply, and record what it answered. A call that has to wait stays as it is.
+
+    Locks: run, where others are touched too.
+    """
+    prepared = prepare(dispatch, call)
     with events.recording() as log:
+        if call.tool in TOUCH_OTHERS:
+            Run.objects.select_for_update(no_key=True).only("pk").order_by().get(pk=lease.run_id)
         dispatch = leases.hold(lease)
         locked = ToolCall.objects.select_for_update().get(pk=call.pk)
-        if not _may_still(log, dispatch, locked):
-            return
-        asked = PlatformCall(locked, dispatch, dispatch.pinned)
+        offers = offer(dispatch, dispatch.epoch)
+        offered = offers.get(call.tool)
+        if offered and (held := switches.stopping(offers.served, deeds.of_call(dispatch, offered.spec))):
+            return hold_up(log, dispatch, held)
+        ruling = _still(log, dispatch, locked, offers)
+        if ruling is None:
+            return Continue()
+        asked = PlatformCall(locked, dispatch, dispatch.pinned, log, prepared)
         match apply(asked, canonical.loads(locked.arguments)):
-            case Answer(content):
-                _end(log, dispatch, locked, ToolResult(content))
+            case Answer(content, labels):
+                _end(log, dispatch, locked, ruling, ToolResult(content), labels)
             case Fault(sentence):
-                _end(log, dispatch, locked, ToolResult(sentence, ErrorKind.RAISED))
+                _end(log, dispatch, locked, ruling, ToolResult(sentence, ErrorKind.RAISED))
             case AskPerson() as question:
-                _ask(log, dispatch, locked, question)
+                _ask(log, dispatch, locked, ruling, question)
+            case NotYet(on, wake_on):
+                return wait(log, dispatch, on, wake_on=wake_on)
+        return Continue(moves_run=_begins_others(dispatch, locked))
 
 
-def _may_still(log: Record, dispatch: Dispatch, call: ToolCall) -> bool:
-    """As an intent asks: today's ruling, and what a person approved. The call is refused where it may not."""
-    offers = offer(dispatch, dispatch.epoch)
-    offered = offers.get(call.tool)
-    ruling = rulings.rule(offered, call.arguments, rulings.gather(dispatch, offers, []), call.tool)
-    if stop := effects.why_not_today(call, ruling):
-        effects.refuse(log, dispatch, call, *stop)
+def _begins_others(dispatch: Dispatch, call: ToolCall) -> bool:
+    """A supervisor dispatched somebody, or rules may watch for what was posted: the run is moved on, by the reconciler
+    where this worker goes away."""
+    dispatched = dispatch.pinned.kind == AgentKind.SUPERVISOR and roster.slug_of(call.tool) is not None
+    if call.status != states.DONE or not (dispatched or call.tool == POST_TO_BOARD):
         return False
+    Dispatch.objects.filter(pk=dispatch.pk).update(unheeded=True)
+    return True
+
+
+def _still(log: Record, dispatch: Dispatch, call: ToolCall, offers: Offers) -> Ruling | None:
+    """As an intent asks: today's ruling, and what a person approved. Where it may not, it is refused or asked about."""
+    offered = offers.get(call.tool)
+    ruling = rulings.rule_again(call, offered, rulings.gather(dispatch, offers, [call.tool], without=[call.pk]))
+    if isinstance(ruling, Defer):
+        deferring.defer(log, dispatch, call, ruling)
+        return None
+    if stop := effects.why_not_today(call, ruling):
+        doubt.refuse(log, dispatch, call, *stop, ruling)
+        return None
+    if call.request is None and isinstance(ruling, NeedsApproval):
+        if asked := effects.to_be_asked(log, dispatch, call, ruling, offered):
+            proposing.ask(log, dispatch, [asked, *effects.asked_beside(log, dispatch, [asked], offers)])
+        return None
     if call.request is None:
-        return True
+        return ruling
     assert offered is not None
-    return effects.may_use_approval(log, dispatch, call, effects.digest_from_rows(dispatch, call, offered.spec))
+    may = effects.may_use_approval(log, dispatch, call, effects.digest_from_rows(dispatch, call, offered.spec))
+    return ruling if may else None
 
 
-def _end(log: Record, dispatch: Dispatch, call: ToolCall, result: ToolResult) -> None:
+def _end(log: Record, dispatch: Dispatch, call: ToolCall, ruling: Ruling, result: ToolResult, labels: str = "") -> None:
     """Platform tools have no attempt: their answer is recorded where they ran."""
     to = states.DONE if result.ok else states.FAILED
-    error = str(result.error or "")
-    lifecycle.move_call(log, dispatch.run_id, call, to, result=result.content, error_kind=error)
+    told: dict[str, Any] = {"result": result.content, "error_kind": str(result.error or ""), "labels": labels}
+    lifecycle.move_call(log, dispatch.run_id, call, to, **told, **rulings.kept(call, ruling))
+    proposing.tell_people(log, dispatch, call, ruling)
 
 
-def _ask(log: Record, dispatch: Dispatch, call: ToolCall, question: AskPerson) -> None:
+def _ask(log: Record, dispatch: Dispatch, call: ToolCall, ruling: Ruling, question: AskPerson) -> None:
     request = requests.ask(
         log,
         kind=question.kind,
@@ -126,4 +178,6 @@ def _ask(log: Record, dispatch: Dispatch, call: ToolCall, question: AskPerson) -
         deadline_seconds=settings.BATON_APPROVAL_SECONDS,
         actor=f"agent:{dispatch.manifest.agent.slug}",
     )
-    lifecycle.move_call(log, dispatch.run_id, call, states.AWAITING_APPROVAL, request=request)
+    kept = rulings.kept(call, ruling)
+    lifecycle.move_call(log, dispatch.run_id, call, states.AWAITING_APPROVAL, request=request, **kept)
+    proposing.tell_people(log, dispatch, call, ruling)

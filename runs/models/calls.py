@@ -1,11 +1,17 @@
 """Tool calls and their attempts: the effect ledger."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Now
 
+from orchestrator_site.core import canonical
 from orchestrator_site.core.ids import new_id
 from runs import states
+from runs.models.artifacts import Artifact
 from runs.models.dispatches import Dispatch, Step
+from runs.models.nodes import Node
 from tools.values import Effect, Risk
 
 
@@ -22,6 +28,10 @@ class ToolCallQuerySet(models.QuerySet):
         calls = self.filter(dispatch__run_id=run_id, status__in=states.MAY_HAVE_SENT).exclude(effect=Effect.PURE)
         return calls.filter(models.Exists(left))
 
+    def with_effect_at(self, node: Node) -> "ToolCallQuerySet":
+        """Those among them that were called at a node, or at whatever lies within it."""
+        return self.with_effect_in(node.run_id).filter(dispatch__node__in=list(Node.objects.at_and_within(node.pk)))
+
 
 class ToolCall(models.Model):
     """One call a step asked for.
@@ -30,7 +40,8 @@ class ToolCall(models.Model):
     an index, each of a call's moves would write all its indexes anew.
 
     `arguments` is canonical JSON text, and what will be sent; `proposed_arguments` is what the model asked for, kept
-    when a person edited them. `result` is exactly what the model reads.
+    when a person edited them. `result` is exactly what the model reads; where that is the beginning of more, `artifact`
+    keeps the whole. `labels` are of what the result brings in; `due_at` is when a deferred call is ruled upon again.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -58,6 +69,9 @@ class ToolCall(models.Model):
     )
     error_kind = models.CharField(max_length=20, blank=True)
     result = models.TextField(blank=True)
+    artifact = models.ForeignKey(Artifact, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    labels = models.CharField(max_length=40, blank=True, default="", db_default="")
+    due_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
 
@@ -85,9 +99,20 @@ class ToolCall(models.Model):
         """The same for every attempt of this call, and for no other call."""
         return f"baton-{self.id}"
 
+    def rewritten(self, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """Which of these arguments a person wrote: those that are not as the model asked."""
+        asked = canonical.loads(self.proposed_arguments)
+        return frozenset(name for name, value in arguments.items() if name not in asked or asked[name] != value)
+
     @property
     def is_settled(self) -> bool:
         return self.status in states.TOOL_CALL.final
+
+
+class AttemptQuerySet(models.QuerySet):
+    def left_in_doubt(self) -> "AttemptQuerySet":
+        """Nobody recorded how they ended, and nobody has said since that they did nothing."""
+        return self.filter(status=states.UNKNOWN, nothing_sent=False)
 
 
 class Attempt(models.Model):
@@ -95,7 +120,7 @@ class Attempt(models.Model):
 
     `processes` are the identities of the processes that may carry its effect. `late_evidence` is what a worker brought
     after it had lost its lease: kept for the person who resolves the call, never used by the machine. `nothing_sent`:
-    it failed, and it is certain that nothing had left the platform.
+    it failed, and it is certain that nothing had left the platform; or a person said that it did not happen.
     """
 
     call = models.ForeignKey(ToolCall, on_delete=models.PROTECT, related_name="attempts", db_index=False)
@@ -114,6 +139,8 @@ class Attempt(models.Model):
     sent_at = models.DateTimeField(db_default=Now())
     deadline_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+
+    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -11,6 +11,8 @@ from orchestrator_site.core.ids import new_id
 from runs import states
 
 # Whoever holds it sees every run; one's own are seen without it.
+MAY_PRIORITISE = "runs.prioritise_run"
+PRIORITIES = range(-10, 11)
 MAY_VIEW = "runs.view_run"
 
 # The key in a run's metadata that names the run it tries again.
@@ -55,6 +57,11 @@ class RunQuerySet(models.QuerySet):
 class Run(models.Model):
     """`waiting_on` is one sentence for people: what the run waits for, while it waits.
 
+    `labels`: what whoever started it says of its input, as of an e-mail that it passes on (`tools.flow`); none where it
+    is a person's own words.
+    `plan`: what it was asked to do it by, {template, parameters} or a `PlanSpec`; null: whoever gets it decides.
+    `priority`: of what waits for a worker the highest comes first, whoever else waits.
+    `board_entries` counts what was posted on its blackboard, `board_seen` what the rules that watch it have looked at.
     `restored_at`: it was open when it was found that the database had been restored from a backup, at this moment; it
     may have done more than is known.
     Ids grow with time: "newest first" is by id everywhere.
@@ -66,12 +73,18 @@ class Run(models.Model):
     source = models.CharField(max_length=10, choices=[(s, s) for s in ("api", "web", "admin", "demo")])
     input = models.TextField()
     metadata = models.JSONField(default=dict, blank=True)
+    labels = models.CharField(max_length=40, blank=True, default="", db_default="")
     agent = models.ForeignKey("agents.Agent", null=True, on_delete=models.PROTECT, related_name="+")
+    plan = models.JSONField(null=True)
+    priority = models.SmallIntegerField(default=0, db_default=0)
     status = models.CharField(max_length=12, choices=states.RUN.choices(), default=states.ACCEPTED)
     stop_reason = models.CharField(max_length=20, blank=True)
     output = models.TextField(blank=True)
     waiting_on = models.CharField(max_length=300, blank=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    board_entries = models.PositiveIntegerField(default=0, db_default=0)
+    board_seen = models.PositiveIntegerField(default=0, db_default=0)
     restored_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
@@ -90,6 +103,7 @@ class Run(models.Model):
         ordering = ["-id"]
         permissions = [
             ("start_run", "Can start runs"),
+            ("prioritise_run", "Can start runs that come before others"),
             ("cancel_run", "Can cancel the runs they see"),
             ("resolve_uncertain", "Can say what came of a call in doubt"),
         ]

@@ -1,7 +1,7 @@
 """What the cards of the conductor's requests show beside the request itself."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,17 @@ from django import template
 
 from agents import roster
 from agents.models import Agent
-from approvals import edits
+from agents.values import Transfer
+from approvals import edits, standing, standing_form, states
 from approvals.models import ApprovalRequest
+from approvals.presentation import Batch
+from orchestrator_site.core import canonical
 from orchestrator_site.core.templatetags.plain import EFFECT_WORDS
-from runs.models import Artifact, Dispatch, Handoff
+from runs import handoff_kinds
+from runs.handing_over import preconditions
+from runs.handing_over.preconditions import Precondition
+from runs.models import Artifact, Dispatch, Handoff, Run, ToolCall
+from runs.orchestration import handoffs
 from tools.models import ToolVersion
 
 register = template.Library()
@@ -33,10 +40,11 @@ class Field:
     choices: list[str]
     minimum: Any = None
     maximum: Any = None
+    leaves_out_empty: bool = False
 
     @property
     def posted_as(self) -> str:
-        return edits.field_name(self.type, self.name, optional=not self.is_required)
+        return edits.field_name(self.type, self.name, optional=self.leaves_out_empty or not self.is_required)
 
 
 @register.simple_tag
@@ -48,10 +56,16 @@ def dispatch_of(request: ApprovalRequest) -> Dispatch | None:
 
 
 @register.simple_tag
+def run_input(request: ApprovalRequest) -> str:
+    """What the run was asked to do, for a request that none of its agents makes: one query."""
+    return Run.objects.values_list("input", flat=True).get(pk=request.run_id)
+
+
+@register.simple_tag
 def handoff_of(request: ApprovalRequest) -> Handoff | None:
     """Read once, although several blocks of a card ask for it."""
     if not hasattr(request, "shown_handoff"):
-        rows = Handoff.objects.select_related("target__published", "source__manifest")
+        rows = Handoff.objects.select_related("target__published", "source__manifest__agent", "source__run__owner")
         request.shown_handoff = rows.filter(request=request).first()  # type: ignore[attr-defined]
     return request.shown_handoff  # type: ignore[attr-defined]
 
@@ -64,11 +78,81 @@ def passed_on(handoff: Handoff) -> list[Artifact]:
 
 
 @register.simple_tag
+def preconditions_of(request: ApprovalRequest) -> list[Precondition]:
+    """As they are now, while it is open; as they were when it was decided, after that. Looked at once a card."""
+    if not hasattr(request, "shown_preconditions"):
+        handoff = handoff_of(request)
+        request.shown_preconditions = [] if handoff is None else _looked_at(request, handoff)  # type: ignore[attr-defined]
+    return request.shown_preconditions  # type: ignore[attr-defined]
+
+
+def _looked_at(request: ApprovalRequest, handoff: Handoff) -> list[Precondition]:
+    is_open = request.status == states.OPEN
+    return preconditions.now(handoff) if is_open else preconditions.read(handoff.preconditions)
+
+
+@register.simple_tag
+def obstacles(checks: Iterable[Precondition]) -> list[str]:
+    """What a yes has to override, a sentence each."""
+    return [each.obstacle for each in checks if each.blocks]
+
+
+@register.filter
+def check_icon(outcome: str) -> str:
+    return _CHECKS[outcome][0]
+
+
+@register.filter
+def check_words(outcome: str) -> str:
+    return _CHECKS[outcome][1]
+
+
+_CHECKS = {
+    preconditions.SAID: ("check_box_outline_blank", "nobody has checked it"),
+    preconditions.GREEN: ("check_circle", "holds"),
+    preconditions.RED: ("cancel", "does not hold"),
+    preconditions.UNKNOWN: ("help", "could not be evaluated"),
+}
+
+
+@register.filter
+def transfer_words(transfer: str) -> str:
+    return _TRANSFERS[Transfer(transfer)]
+
+
+_TRANSFERS = {
+    Transfer.STRUCTURED: "what it names",
+    Transfer.SELECTIVE: "steps that it chose",
+    Transfer.SUMMARY: "a summary",
+    Transfer.FULL: "all that it did",
+}
+
+
+@register.simple_tag
+def redirects_of(handoff: Handoff) -> list[tuple[str, str]]:
+    """Slug and title of whom it may go to, the proposed one first; empty where there is nobody else."""
+    others = handoff_kinds.redirects(handoff)
+    titles = dict(at_work())
+    return [(slug, titles.get(slug, slug)) for slug in [handoff.target.slug, *others]] if others else []
+
+
+@register.simple_tag
+def may_be_sent_back(handoff: Handoff) -> bool:
+    return handoffs.may_be_guided(handoff.source.node_id)
+
+
+@register.simple_tag
 def candidates(slugs: list[str]) -> list[tuple[str, str]]:
     """Agents with what they own, in the order asked; those no longer at work are left out."""
     rows = Agent.objects.at_work().filter(slug__in=slugs).select_related("published")
     owns = {agent.slug: agent.published.owns for agent in rows if agent.published}
     return [(slug, owns[slug]) for slug in slugs if slug in owns]
+
+
+@register.filter
+def explained(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The candidates of a question, each with its one line, as they were offered."""
+    return [(each, content["explained"].get(each, "")) for each in content["candidates"]]
 
 
 @register.simple_tag
@@ -80,7 +164,7 @@ def edit_fields(request: ApprovalRequest, typed: Mapping[str, str]) -> list[Fiel
     names = _names({*properties, *content["arguments"]}, schema)
     required = {*schema.get("required", []), *content["arguments"]}
     return [
-        _field(name, properties.get(name, {}), content["arguments"].get(name), name in required, typed)
+        field_of(name, properties.get(name, {}), content["arguments"].get(name), name in required, typed)
         for name in names
     ]
 
@@ -96,14 +180,39 @@ def _schema(request: ApprovalRequest) -> Mapping[str, Any]:
 @register.simple_tag
 def in_order(request: ApprovalRequest, arguments: Mapping[str, Any]) -> Any:
     """The arguments, what the tool's schema requires first: an address reads like one. Nothing is left out."""
-    return _in_order(arguments, _schema(request))
+    return in_schema_order(arguments, _schema(request))
 
 
-def _in_order(value: Any, schema: Mapping[str, Any]) -> Any:
+@register.simple_tag
+def columns_in_order(request: ApprovalRequest, batch: Batch) -> list[int]:
+    """Where the columns of a batch's comparison stand, what the tool's schema requires first: it tells them apart."""
+    columns = batch.comparison.columns
+    return [columns.index(name) for name in _names(columns, _schema(request))]
+
+
+@register.filter
+def picked(row: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [row[place] for place in places]
+
+
+@register.simple_tag
+def origins_of(request: ApprovalRequest) -> dict[str, str]:
+    """By argument that nobody vouches for, where its value comes from. Of those that a person has written, nothing."""
+    if request.call_id is None:
+        return {}
+    call = ToolCall.objects.filter(pk=request.call_id).only("ruling", "proposed_arguments").first()
+    if call is None or not call.ruling:
+        return {}
+    rewritten = call.rewritten(request.effective_content["arguments"])
+    origins = canonical.loads(call.ruling)["facts"].get("origins", {})
+    return {name: where[:1].upper() + where[1:] for name, where in origins.items() if name not in rewritten}
+
+
+def in_schema_order(value: Any, schema: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
-    return {name: _in_order(value[name], properties.get(name, {})) for name in _names(value, schema)}
+    return {name: in_schema_order(value[name], properties.get(name, {})) for name in _names(value, schema)}
 
 
 def _names(names: Iterable[str], schema: Mapping[str, Any]) -> list[str]:
@@ -112,7 +221,7 @@ def _names(names: Iterable[str], schema: Mapping[str, Any]) -> list[str]:
     return [name for name in required if name in names] + sorted(name for name in names if name not in required)
 
 
-def _field(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, typed: Mapping[str, str]) -> Field:
+def field_of(name: str, schema: Mapping[str, Any], value: Any, is_required: bool, typed: Mapping[str, str]) -> Field:
     type = _type(schema, value)
     field = Field(
         name=name,
@@ -152,7 +261,7 @@ def _as_text(type: str, value: Any, schema: Mapping[str, Any]) -> str:
     if value is None:
         return ""
     if type == "json":
-        return json.dumps(_in_order(value, schema), indent=2, ensure_ascii=False)
+        return json.dumps(in_schema_order(value, schema), indent=2, ensure_ascii=False)
     if type == "boolean":
         return "true" if value else "false"
     return str(value)
@@ -178,6 +287,15 @@ def confidence_words(confidence: float | None) -> str:
 
 
 @register.simple_tag
+def standing_lines(card: Any) -> list[standing_form.Line]:
+    """An argument each of what may be approved beforehand with this call; empty where nothing may."""
+    if standing.why_not_for(card.request):
+        return []
+    lines = {line.name: line for line in standing_form.lines(card.request, card.typed)}
+    return [lines[name] for name in _names(lines, _schema(card.request))]
+
+
+@register.simple_tag
 def at_work() -> list[tuple[str, str]]:
     """Slug and title of every agent a run can be given to; a web process has no listener, so the epoch is asked for."""
     live = roster.current(min_epoch=roster.database_epoch())
@@ -188,3 +306,14 @@ def at_work() -> list[tuple[str, str]]:
 def typed(card: Any, name: str) -> str:
     """What was posted in a field whose name a template cannot spell as a lookup."""
     return card.typed.get(name, "")
+
+
+@register.filter
+def who(actor: str) -> str:
+    """The name of an actor: `user:ann` is ann."""
+    return actor.partition(":")[2] or actor
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -10,18 +10,62 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from agents import manifests
-from agents.models import Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
+from agents.models import (
+    Agent,
+    Exemplar,
+    FailureRule,
+    Manifest,
+    ModelEntry,
+    OrderingRule,
+    RosterEpoch,
+    RoutingFit,
+    RoutingRule,
+    Transition,
+    WorkerRoster,
+)
+from agents.routing import fits, teaching
 from agents.values import GrantSpec, ManifestSpec
 from approvals import decisions, kinds, requests, states
 from approvals.kinds import Kind
-from approvals.models import SESSION, ApprovalRequest, Decision
+from approvals.models import SESSION, ApprovalRequest, Decision, StandingApproval
+from approvals.standing import Terms
 from orchestrator_site.core import canonical, checkpoints, events, roles, tokens
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
 from runs import intake
-from runs.models import Account, Artifact, Attempt, Blob, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
-from tools import registry
-from tools.models import Tool, ToolVersion
+from runs.models import (
+    Account,
+    Allotment,
+    AppShare,
+    Artifact,
+    Attempt,
+    Blob,
+    BoardEntry,
+    Breaker,
+    Budget,
+    BudgetPeriod,
+    ContextView,
+    Conversation,
+    Dispatch,
+    Handoff,
+    Message,
+    Node,
+    Place,
+    PlaceLimit,
+    Plan,
+    PlanTemplate,
+    RateBucket,
+    RateLimit,
+    Route,
+    Routing,
+    Run,
+    Step,
+    Switch,
+    ToolCall,
+    WatchRule,
+)
+from tools import patterns, registry
+from tools.models import DestinationList, EgressRule, Tool, ToolVersion
 from tools.values import Effect, ExecutorKind, Risk
 
 PASSWORD = "a password for tests"
@@ -115,7 +159,21 @@ class Everything:
         self.agent = at_work("orders", grants=(GrantSpec(tool="refund"),), handoff_targets=())
         self.other = at_work("refunds")
         self.draft = manifests.draft("orders", spec(title="Order desk, second"), by=None)
+        FailureRule.objects.create(agent=self.agent, tries=2)
+        PlanTemplate.objects.create(
+            slug="two", title="Two", content={"nodes": [{"key": "a", "agent": "x", "task": "t"}]}
+        )
         OrderingRule.objects.create(before=self.agent, after=self.other, reason="First read, then pay.")
+        Transition.objects.create(source=self.agent, target=self.other, deadline_seconds=600)
+        teaching.teach_rule("refunds", 'text.contains("refund")', None, agent=self.other)
+        teaching.teach_exemplar(self.other, "I want my money back", None)
+        fits.keep_up()
+        Switch.objects.create(scope="tool", name="refund", is_thrown=True, reason="Prices are wrong.", by_name="ola")
+        Breaker.objects.create(kind="tool", name="refund", failures=2)
+        AppShare.objects.create(app=self.owner, weight=2)
+        self.places = PlaceLimit.objects.create(scope="agent", name="orders", most=1000)
+        rate = RateLimit.objects.create(scope="tool", name="refund", count=10)
+        RateBucket.objects.create(limit=rate, key="refund", spent_to=Now(), promised_to=Now(), made_up_to=Now())
         RosterEpoch.objects.get_or_create(pk=1)
         WorkerRoster.objects.create(worker="w1", host="here", pid=1, epoch=1)
         self.run = run(self.owner, "orders")
@@ -151,8 +209,24 @@ class Everything:
             status="succeeded",
             deadline_at=Now() + timedelta(seconds=30),
         )
+        Plan.objects.create(run=self.run, node=self.dispatch.node, source="template", proposed={}, content={})
+        BoardEntry.objects.create(
+            run=self.run, number=1, dispatch=self.dispatch, agent="orders", category="finding", content="It is late."
+        )
+        WatchRule.objects.create(name="late", condition='entry.category == "finding"', agent=self.other, task="Look.")
+        budget = Budget.objects.create(level="agent", agent=self.agent, cap_usd=Decimal(5))
+        period = BudgetPeriod.objects.create(
+            budget=budget, begins_at=Now(), ends_at=Now() + timedelta(hours=1), cap_usd=Decimal(5)
+        )
+        Allotment.objects.create(run=self.run, period=period)
         Handoff.objects.create(source=self.dispatch, target=self.other, reason="Money back.", task="Pay 20 back.")
         Route.objects.create(source=self.dispatch, number=1, agent=self.other, task="Pay.", decided_by="agent:orders")
+        Routing.objects.create(run=self.run, epoch=1, line="Routed by the rule “orders”", agent="orders")
+        ContextView.objects.create(
+            dispatch=self.dispatch, number=1, after_step=1, tokens_before=9000, tokens_after=5000
+        )
+        Place.objects.create(limit=self.places, key="orders", dispatch=self.dispatch, fence=1)
+        Message.objects.create(dispatch=self.dispatch, number=1, sender="user:ann", text="Mind the EU figures.")
         blob = Blob.objects.create(digest="a" * 64, content=b"an answer")
         Artifact.objects.create(run=self.run, dispatch=self.dispatch, name="answer", size=9, blob=blob)
 
@@ -165,17 +239,20 @@ class Everything:
                 run_id=self.run.pk,
                 call_id=new_id(),
                 title="Refund 20",
-                frozen={"tool": "refund", "arguments": {"amount": 20}},
+                frozen={"tool": "refund", "tool_version": 1, "agent": "orders", "arguments": {"amount": 20}},
                 risk=Risk.HIGH,
                 reasons=["The risk of this call is high."],
                 requester_id=self.owner.pk,
                 deadline_seconds=3600,
             )
         decider = User.objects.create_superuser("root")
-        decisions.decide(asked.pk, by=decider, verdict="approved", digest=asked.digest, via=SESSION)
+        terms = Terms(pattern=patterns.suggested({"amount": 20}), this_run=True)
+        decisions.decide(asked.pk, by=decider, verdict="approved", digest=asked.digest, via=SESSION, standing=terms)
         kinds.forget(AnyKind.name)
 
     def _ground(self) -> None:
+        DestinationList.objects.create(name="customers", kind="domain", lines="example.com")
+        EgressRule.objects.create(place="10.0.3.0/24", port=8080)
         event = Event.objects.earliest("pk")
         Observation.objects.create(
             event=event, observer="letters", failures=5, given_up=True, due_at=Now(), last_error="OSError: no"
@@ -189,10 +266,12 @@ class Everything:
     def rows(self) -> dict[type[Model], Model]:
         """One row of every table the admin shows."""
         shown: list[type[Model]] = [
-            *[Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster, Tool, ToolVersion],
+            *[RoutingRule, Exemplar, RoutingFit, Transition, DestinationList, EgressRule],
+            *[Agent, FailureRule, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster, Tool, ToolVersion],
             *[
                 ApprovalRequest,
                 Decision,
+                StandingApproval,
                 Event,
                 ChainHead,
                 Checkpoint,
@@ -203,7 +282,36 @@ class Everything:
                 User,
                 Group,
             ],
-            *[Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall],
+            *[
+                Account,
+                Allotment,
+                Budget,
+                BudgetPeriod,
+                Artifact,
+                Attempt,
+                ContextView,
+                BoardEntry,
+                Breaker,
+                WatchRule,
+                Conversation,
+                Dispatch,
+                Handoff,
+                Message,
+                Node,
+                Plan,
+                AppShare,
+                Place,
+                PlaceLimit,
+                PlanTemplate,
+                RateBucket,
+                RateLimit,
+                Route,
+                Routing,
+                Run,
+                Step,
+                Switch,
+                ToolCall,
+            ],
         ]
         return {table: table._default_manager.order_by("pk").first() for table in shown}  # type: ignore[misc]
 

@@ -7,7 +7,7 @@ from django.urls import reverse
 from playwright.sync_api import Page
 
 from agents import manifests
-from agents.models import Agent
+from agents.models import Agent, Exemplar, RoutingFit, RoutingRule, Transition
 from agents.values import GrantSpec
 from orchestrator_site.core import roles
 from orchestrator_site.core.models import Event
@@ -47,6 +47,9 @@ def test_no_page_sticks_out_or_asks_the_outside(everything: Everything, page: Pa
             *[cast.change_url(row) for row in (everything.agent, everything.agent.published, draft, everything.run)],
             *[cast.change_url(everything.tool), cast.add_url(ToolVersion, f"?tool={everything.tool.pk}")],
             reverse("admin:agents_agent_versions", args=[everything.agent.pk]),
+            *[cast.list_url(table) for table in (RoutingRule, Exemplar, RoutingFit, Transition)],
+            *[cast.change_url(everything.rows[table]) for table in (RoutingRule, Exemplar, RoutingFit, Transition)],
+            reverse("admin:agents_transition_matrix"),
         ]:
             page.goto(url)
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

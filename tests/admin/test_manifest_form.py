@@ -42,12 +42,18 @@ def typed(**changes: Any) -> dict[str, Any]:
         "grants-refund-timeout_seconds": "2.5",
         "grants-refund-result_limit_bytes": "1000",
         "handoff_targets": ["letters"],
+        "output_schema": '{"type": "object", "required": ["verdict"]}',
+        "routable": "on",
+        "exemplars": "where is my order\r\n\r\n what did I buy ",
         "iterations": "7",
         "tokens_per_call": "1000",
         "tokens_total": "50000",
         "cost_usd": "0.25",
         "wall_seconds": "60",
         "tool_calls_per_turn": "3",
+        "children": "4",
+        "context_tokens": "9000",
+        "summariser": "letters",
         "seen": "",
     }
     return form | changes
@@ -79,8 +85,14 @@ def test_a_new_agent_is_drafted_with_everything_that_was_typed(operating: Client
         cost_usd=Decimal("0.25"),
         wall_seconds=60,
         tool_calls_per_turn=3,
+        children=4,
+        context_tokens=9000,
     )
     assert spec.handoff_targets == ("letters",)
+    assert spec.summariser == "letters"
+    assert spec.output_schema == {"type": "object", "required": ["verdict"]}
+    assert spec.routable
+    assert spec.exemplars == ("where is my order", "what did I buy")
     assert cast.platform_events("manifest_drafted")[-1]["actor"] == "user:olga"
 
 
@@ -94,6 +106,13 @@ def test_a_draft_saved_as_it_was_opened_is_the_same(operating: Client) -> None:
     draft.refresh_from_db()
     assert draft.spec() == before
     assert not cast.platform_events("manifest_revised")
+
+
+def test_no_limit_and_no_summariser_of_its_own(operating: Client) -> None:
+    operating.post(reverse(ADD), typed(context_tokens="", summariser="") | {"_save": "1"})
+
+    spec = Manifest.objects.get(agent__slug="orders").spec()
+    assert (spec.limits.context_tokens, spec.summariser) == (None, "")
 
 
 def test_save_and_publish_puts_it_to_work(operating: Client) -> None:
@@ -116,7 +135,14 @@ def test_save_and_publish_puts_it_to_work(operating: Client) -> None:
         ({"grants-refund-timeout_seconds": "soon"}, "grants", "refund, timeout seconds"),
         ({"grants-refund-result_limit_bytes": "-1"}, "grants", "refund, result limit bytes"),
         ({"handoff_targets": ["nobody"]}, "handoff_targets", "nobody"),
+        ({"exemplars": "x" * 501, "_publish": "1"}, "exemplars", "shorten it"),
         ({"kind": "king"}, "kind", "king"),
+        ({"context_tokens": "10"}, "context_tokens", "greater than or equal to 1000"),
+        ({"summariser": "nobody"}, "summariser", "nobody"),
+        ({"output_schema": "{verdict"}, "output_schema", "valid JSON"),
+        ({"output_schema": "[1]"}, "output_schema", "dictionary"),
+        ({"output_schema": '{"maximum": 1e999}'}, "output_schema", "cannot be kept as JSON"),
+        ({"output_schema": '{"type": "nonsense"}', "_publish": "1"}, "output_schema", "Not a valid JSON Schema"),
     ],
 )
 def test_a_wrong_value_is_told_at_its_field_and_nothing_is_lost(

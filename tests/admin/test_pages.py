@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
@@ -11,21 +12,88 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster
-from approvals.models import ApprovalRequest, Decision
+from agents.models import (
+    Agent,
+    Exemplar,
+    FailureRule,
+    Manifest,
+    ModelEntry,
+    OrderingRule,
+    RosterEpoch,
+    RoutingFit,
+    RoutingRule,
+    Transition,
+    WorkerRoster,
+)
+from approvals.models import ApprovalRequest, Decision, StandingApproval
 from orchestrator_site.core.models import ChainHead, Checkpoint, Event, IdempotencyKey, Observation, Restoration, Token
-from runs.models import Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall
+from runs.models import (
+    Account,
+    Allotment,
+    AppShare,
+    Artifact,
+    Attempt,
+    BoardEntry,
+    Breaker,
+    Budget,
+    BudgetPeriod,
+    ContextView,
+    Conversation,
+    Dispatch,
+    Handoff,
+    Message,
+    Node,
+    Place,
+    PlaceLimit,
+    Plan,
+    PlanTemplate,
+    RateBucket,
+    RateLimit,
+    Route,
+    Routing,
+    Run,
+    Step,
+    Switch,
+    ToolCall,
+    WatchRule,
+)
+from runs.planning import templates
 from tests.admin import cast
 from tests.admin.cast import Everything
-from tools.models import Tool, ToolVersion
+from tests.agents import cast as agents_cast
+from tools.models import DestinationList, EgressRule, Tool, ToolVersion
 
 GROUND = [Event, ChainHead, Checkpoint, Restoration, Observation, IdempotencyKey, Token]
-DESK = [Agent, Manifest, ModelEntry, OrderingRule, RosterEpoch, WorkerRoster]
-WORK = [Account, Artifact, Attempt, Conversation, Dispatch, Handoff, Route, Run, Step, ToolCall]
-TOOLS = [Tool, ToolVersion]
-ASKED = [ApprovalRequest, Decision]
+ROUTES = [RoutingRule, Exemplar, RoutingFit]
+DESK = [
+    *[Agent, Budget, FailureRule, Manifest, ModelEntry, OrderingRule, PlanTemplate],
+    *[RosterEpoch, Transition, WatchRule, WorkerRoster],
+]
+WORK = [
+    Account,
+    Allotment,
+    Artifact,
+    Attempt,
+    BoardEntry,
+    BudgetPeriod,
+    ContextView,
+    Conversation,
+    Dispatch,
+    Handoff,
+    Message,
+    Node,
+    Plan,
+    Route,
+    Routing,
+    Run,
+    Step,
+    ToolCall,
+]
+PACE = [AppShare, Breaker, Place, PlaceLimit, RateBucket, RateLimit, Switch]
+TOOLS = [Tool, ToolVersion, DestinationList, EgressRule]
+ASKED = [ApprovalRequest, Decision, StandingApproval]
 PEOPLE = [User, Group]
-ALL = [*GROUND, *DESK, *WORK, *TOOLS, *ASKED]
+ALL = [*GROUND, *DESK, *ROUTES, *WORK, *PACE, *TOOLS, *ASKED]
 
 # Nobody edits these here, an operator as little as a superuser.
 NEVER_EDITED = [
@@ -39,14 +107,15 @@ NEVER_EDITED = [
         Token,
         Decision,
         ApprovalRequest,
+        StandingApproval,
         ToolVersion,
     ],
-    *[*WORK, WorkerRoster, RosterEpoch],
+    *[*WORK, Place, RateBucket, WorkerRoster, RosterEpoch, RoutingFit],
 ]
 
 
 def test_every_table_of_the_platform_that_people_look_for_has_a_page() -> None:
-    inner = {"blob", "edge"}
+    inner = {"blob", "edge", "budgetwait", "assent", "standinguse", "policyrule", "policywindow"}
     ours = {"core", "tools", "agents", "approvals", "runs"}
     tables = {table for table in admin.site._registry if table._meta.app_label in ours}
 
@@ -82,7 +151,30 @@ def test_the_pages_of_a_draft_and_of_a_published_manifest_open(everything: Every
 
 
 @pytest.mark.parametrize(
-    "table", [Agent, Manifest, ToolVersion, Tool, ModelEntry, OrderingRule], ids=lambda t: t.__name__
+    "table",
+    [
+        Agent,
+        Budget,
+        FailureRule,
+        Manifest,
+        ToolVersion,
+        Tool,
+        DestinationList,
+        EgressRule,
+        ModelEntry,
+        OrderingRule,
+        PlanTemplate,
+        RoutingRule,
+        Exemplar,
+        AppShare,
+        Breaker,
+        PlaceLimit,
+        RateLimit,
+        Switch,
+        WatchRule,
+        Transition,
+    ],
+    ids=lambda t: t.__name__,
 )
 def test_an_operator_opens_the_form_of_a_new_row(table: type[Model], everything: Everything, operating: Client) -> None:
     assert operating.get(cast.add_url(table), follow=True).status_code == 200
@@ -251,7 +343,7 @@ def test_events_are_filtered_by_type(everything: Everything, operating: Client) 
 
 
 @pytest.mark.parametrize(
-    "table", [Run, Dispatch, Step, ToolCall, Attempt, Handoff, Route, Artifact, Account, Conversation]
+    "table", [Run, Dispatch, Step, ToolCall, Attempt, Handoff, Route, Routing, Artifact, Account, Conversation]
 )
 def test_rows_of_a_run_are_found_by_its_id(table: type[Model], everything: Everything, operating: Client) -> None:
     cast.run(everything.owner, "orders")
@@ -266,3 +358,30 @@ def test_rows_link_to_the_live_page_of_their_run(everything: Everything, operati
 
     for table in (Run, Dispatch, Step, ToolCall, Attempt, Handoff, ApprovalRequest):
         assert live in operating.get(cast.list_url(table)).content.decode()
+
+
+def test_the_admin_says_that_the_demo_model_server_answers(operating: Client, settings: LazySettings) -> None:
+    settings.ANTHROPIC_API_KEY, settings.BATON_DEMO_MODEL_URL = "", None
+    assert "Demo model server" in operating.get(cast.list_url(Run)).content.decode()
+
+    settings.ANTHROPIC_API_KEY = "a key"
+    assert "Demo model server" not in operating.get(cast.list_url(Run)).content.decode()
+
+
+def test_a_plan_template_begins_as_an_example_that_is_a_plan(operating: Client) -> None:
+    form = operating.get(reverse("admin:runs_plantemplate_add")).context["adminform"].form
+    begun = PlanTemplate(content=form["content"].initial, parameters=form["parameters"].initial)
+
+    told = [problem.field for problem in templates.problems(begun)]
+
+    assert told == ["content.nodes.0.agent", "content.nodes.1.agent"], "they are not at work here"
+
+
+def test_the_page_of_an_agent_says_all_that_it_owns(operating: Client) -> None:
+    owns = "Questions about orders: where a parcel is, contents, prices and status, finding and comparing them."
+    agents_cast.entry()
+    manifest = agents_cast.at_work("orders-desk", owns=owns)
+
+    page = operating.get(reverse("admin:agents_agent_change", args=[manifest.agent_id])).content.decode()
+
+    assert owns in page

@@ -197,7 +197,9 @@ def test_tools_are_switched(action: str, switch: str, value: str, everything: Ev
 
 
 def test_a_tools_own_page_switches_what_was_changed_only(everything: Everything, operating: Client) -> None:
-    page = operating.post(cast.change_url(everything.tool), {"risk": "medium", "confirmation": "by_risk"})
+    page = operating.post(
+        cast.change_url(everything.tool), {"risk": "medium", "confirmation": "by_risk", "brings": ["untrusted"]}
+    )
 
     assert page.status_code == 302
     [event] = cast.platform_events("tool_switched")

@@ -1,7 +1,5 @@
 """The standing cast of this folder's tests."""
 
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -50,12 +48,3 @@ def write_garbage(slug: str) -> None:
 
 def agent(slug: str) -> Agent:
     return Agent.objects.get(slug=slug)
-
-
-def eventually(question: Callable[[], Any], *, within_seconds: float) -> Any:
-    """The first true answer; fails when there is none in time."""
-    ends_at = time.monotonic() + within_seconds
-    while not (answer := question()):
-        assert time.monotonic() < ends_at, f"{question} did not come true within {within_seconds} s"
-        time.sleep(0.01)
-    return answer

@@ -201,6 +201,54 @@ def test_breakpoints_stand_on_tools_system_and_the_two_newest_turns():
     assert "cache_control" not in json.dumps([messages, asked.tools])
 
 
+# What an answer is held to
+
+VERDICT = {
+    "type": "object",
+    "properties": {
+        "days": {"type": ["integer", "null"], "minimum": 0, "description": "how many"},
+        "why": {"type": "string", "maxLength": 200},
+        "verdict": {"enum": ["late", "on time"]},
+    },
+    "required": ["why", "verdict"],
+}
+
+
+@pytest.mark.parametrize("way", [llm.complete, streamed], ids=["whole", "streamed"])
+def test_a_schema_goes_as_far_as_providers_hold_an_answer_to_it(way, scripted_model):
+    scripted_model.reset()
+
+    answer = reply(way(request(scripted_model.url, {"text": "{}"}, output_schema=VERDICT)))
+
+    assert answer.content == [{"type": "text", "text": "{}"}]
+    (asked,) = scripted_model.requests()
+    sent = asked["output_config"]["format"]["schema"]
+    assert list(sent["properties"]) == ["why", "verdict", "days"], "in the order of `required`"
+    assert sent["properties"]["why"] == {"type": "string", "description": "{maxLength: 200}"}
+    days = sent["properties"]["days"]
+    assert days["description"] == "how many"
+    assert [each["type"] for each in days["anyOf"]] == ["integer", "null"]
+    assert sent["additionalProperties"] is False
+
+
+def test_control_the_server_refuses_a_schema_as_operators_write_it(scripted_model, monkeypatch):
+    monkeypatch.setattr(llm, "_with_supported_schema", lambda request: request)
+
+    refused = failure(llm.complete(request(scripted_model.url, {"text": "{}"}, output_schema=VERDICT)))
+
+    assert (refused.kind, refused.code) == (FATAL, "invalid_request_error")
+
+
+def test_a_schema_that_no_provider_can_be_told_is_left_out_and_said(scripted_model, caplog):
+    scripted_model.reset()
+
+    reply(llm.complete(request(scripted_model.url, {"text": "{}"}, output_schema={"not": {"type": "null"}})))
+
+    (asked,) = scripted_model.requests()
+    assert "output_config" not in asked
+    assert "an output schema is not given to the provider" in caplog.text
+
+
 def test_a_breakpoint_is_never_put_on_thinking():
     echoed = [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": "y", "signature": "z"}]
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": echoed}]

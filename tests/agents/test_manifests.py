@@ -61,6 +61,10 @@ def test_a_spec_comes_back_from_its_row_as_it_was():
         grants=(GrantSpec(tool="refund", risk_floor=Risk.CRITICAL, always_confirm=True, timeout_seconds=2.5),),
         limits=Limits(iterations=3, cost_usd=Decimal("0.125")),
         handoff_targets=("courier",),
+        summariser="courier",
+        output_schema={"type": "object", "required": ["verdict"]},
+        routable=False,
+        exemplars=("where is my order", "what did I buy"),
     )
 
     draft = manifests.draft("order-desk", full, by=None)
@@ -171,6 +175,36 @@ PROBLEMS = [
     ),
     ({"handoff_targets": ["pensioner"]}, "handoff_targets.0: the agent 'pensioner' is retired."),
     ({"handoff_targets": ["courier", "courier"]}, "handoff_targets.1: the agent 'courier' is listed 2 times."),
+    ({"summariser": "order-desk"}, "summariser: an agent does not summarise its own turns."),
+    ({"summariser": "currier"}, "summariser: there is no agent named 'currier'; did you mean 'courier'?"),
+    ({"summariser": "pensioner"}, "summariser: the agent 'pensioner' is retired."),
+    (
+        {"output_schema": {"type": "object", "properties": {"a": {"type": "nonsense"}}}},
+        "output_schema: not a valid JSON Schema: properties.a.type: 'nonsense' is not valid under any of the given "
+        "schemas.",
+    ),
+    (
+        {"output_schema": {"$ref": "#/$defs/verdict"}},
+        "output_schema: it points at '#/$defs/verdict', which is not part of it.",
+    ),
+    (
+        {"output_schema": {"type": "array", "items": {"$ref": "http://127.0.0.1:9/schema"}}},
+        "output_schema: it points at 'http://127.0.0.1:9/schema', which is not part of it.",
+    ),
+    (
+        {"kind": AgentKind.ROUTER, "output_schema": {"type": "object"}},
+        "output_schema: a router answers by its routes: leave it empty.",
+    ),
+    ({"exemplars": ["pay me", "pay me"]}, "exemplars.1: the request 'pay me' is listed 2 times."),
+    ({"exemplars": ["pay me", " "]}, "exemplars.1: there is nothing in it."),
+    (
+        {"exemplars": ["x" * 501]},
+        "exemplars.0: it has 501 characters, and a request of 500 says enough: shorten it.",
+    ),
+    (
+        {"exemplars": ["bring it to me"]},
+        "exemplars.0: 'bring it to me' is an exemplar of 'runner' too: take one away.",
+    ),
     (
         {"kind": AgentKind.ROUTER, "handoff_targets": ["courier"]},
         "handoff_targets: a router dispatches and hands nothing off: leave the list empty.",
@@ -179,12 +213,13 @@ PROBLEMS = [
 
 
 @pytest.fixture
-def company():
+def company(small_model):
     tool("refund")
     tool("resting", enabled=False)
     entry("off", enabled=False)
     Agent.objects.create(slug="courier")
     Agent.objects.create(slug="pensioner", active=False)
+    at_work("runner", exemplars=("bring it to me",))
 
 
 @pytest.mark.usefixtures("company")

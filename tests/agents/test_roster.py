@@ -48,8 +48,10 @@ def test_ordering_rules_are_on_it():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", [AgentKind.ROUTER, AgentKind.SUPERVISOR])
-def test_those_who_dispatch_are_offered_everybody_else_in_a_stable_order(small_model, kind):
+@pytest.mark.parametrize(
+    ("kind", "required"), [(AgentKind.ROUTER, ["task", "confidence"]), (AgentKind.SUPERVISOR, ["task"])]
+)
+def test_those_who_dispatch_are_offered_everybody_else_in_a_stable_order(small_model, kind, required):
     for slug in ("order-desk", "courier", "lead"):
         at_work(slug, owns=f"what {slug} does")
 
@@ -57,7 +59,7 @@ def test_those_who_dispatch_are_offered_everybody_else_in_a_stable_order(small_m
 
     assert [tool["name"] for tool in tools] == ["dispatch_to_courier", "dispatch_to_order_desk"]
     assert "what courier does" in tools[0]["description"]
-    assert tools[0]["input_schema"]["required"] == ["task"]
+    assert tools[0]["input_schema"]["required"] == required
 
 
 @pytest.mark.django_db

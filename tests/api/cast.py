@@ -7,14 +7,15 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 
-from approvals import requests
-from approvals.models import APPROVER, REQUESTER, ApprovalRequest
+from approvals import decisions, requests
+from approvals.models import APPROVER, REQUESTER, ApprovalRequest, StandingApproval
+from approvals.standing import Terms
 from orchestrator_site.core import canonical, clock, events, roles, tokens
 from orchestrator_site.core.models import Token
 from runs import artifacts, intake, states
-from runs.models import Artifact, Attempt, Dispatch, Handoff, Run, Step, ToolCall
+from runs.models import Artifact, Attempt, Dispatch, Handoff, Node, Run, Step, ToolCall
 from tests.agents import cast as agents_cast
-from tools import registry
+from tools import patterns, registry
 from tools.models import Tool
 from tools.values import Effect, ExecutorKind, Risk
 
@@ -155,6 +156,18 @@ def approval(dispatch: Dispatch, position: int = 1) -> ApprovalRequest:
     return ask(dispatch, "tool_call", asking, APPROVER, tool="refund", arguments={"amount": 20}, risk="high")
 
 
+def given_beforehand(dispatch: Dispatch, position: int) -> StandingApproval:
+    """A decided request, and what was approved beforehand with it."""
+    asking = call(dispatch, "refund", states.AWAITING_APPROVAL, position)
+    frozen = {"tool": "refund", "tool_version": 1, "agent": "order-desk", "arguments": {"amount": 20}}
+    request = ask(dispatch, "tool_call", asking, APPROVER, **frozen, risk="high")
+    terms = Terms(pattern=patterns.suggested({"amount": 20}), uses_at_most=5)
+    decider = person(f"decider-{position}", roles.OPERATOR)
+    digest = request.digest
+    decisions.decide(request.pk, by=decider, verdict="approved", digest=digest, via="session", standing=terms)
+    return StandingApproval.objects.get(decision__request=request)
+
+
 def doubt(dispatch: Dispatch, position: int = 2) -> ToolCall:
     sent = call(dispatch, "refund", states.UNCERTAIN, position)
     Attempt.objects.create(
@@ -197,6 +210,7 @@ class Scene:
         """A run of the same app that has ended without effects."""
         run = start(self.shop)
         Dispatch.objects.filter(run=run).update(status=states.SUCCEEDED, stop_reason="finished")
+        Node.objects.filter(run=run).update(status=states.SUCCEEDED, stop_reason="finished")
         Run.objects.filter(pk=run.pk).update(status=states.SUCCEEDED, stop_reason="finished", output="Done.")
         return Run.objects.get(pk=run.pk)
 

@@ -38,9 +38,9 @@ def raw(caller: Caller, content: bytes, content_type: str = "application/json") 
 
 
 def test_an_unknown_field_is_named_with_those_there_are(operator: Caller):
-    told = faults(operator.post("/runs/", {"input": "Hello", "agnet": "x", "plan": {}}))
+    told = faults(operator.post("/runs/", {"input": "Hello", "agnet": "x", "plans": {}}))
 
-    assert set(told) == {"agnet", "plan"}
+    assert set(told) == {"agnet", "plans"}
     assert "agent" in told["agnet"]
 
 
@@ -203,3 +203,14 @@ def test_who_asks_too_often_is_told_when_to_come_again():
     assert answer.status_code == 429
     assert answer["Content-Type"] == "application/problem+json"
     assert answer["Retry-After"] == "7"
+
+
+def test_a_value_that_is_no_choice_is_answered_with_those_there_are(operator: Caller):
+    told = faults(operator.get("/runs/", status="nope"))
+
+    assert told["status"].startswith('"nope" is not a valid choice; there are accepted, working, waiting')
+
+
+def test_who_brings_no_token_or_no_json_is_told_what_to_send(operator: Caller):
+    assert "Authorization: Bearer" in problem(Caller().get("/runs/"), 401)["detail"]
+    assert "Content-Type: application/json" in problem(raw(operator, b"input=x", "text/plain"), 415)["detail"]

@@ -9,7 +9,7 @@ from orchestrator_site.core import events, roles
 from orchestrator_site.core.events import run_chain
 from orchestrator_site.core.ids import new_id
 from runs import states
-from runs.models import Dispatch, Run
+from runs.models import Dispatch, Node, Run
 from tests.api import cast
 from tests.api.cast import Caller, Scene, tamper
 
@@ -64,6 +64,7 @@ def test_a_run_says_where_it_stands(shop: Caller, scene: Scene):
         "request": str(scene.question.pk),
         "question": "Which colour?",
         "candidates": ["blue", "red"],
+        "explained": {},
         "asked_at": told["question"]["asked_at"],
         "deadline_at": told["question"]["deadline_at"],
     }
@@ -309,7 +310,7 @@ def _more(scene: Scene) -> None:
 
 
 def test_accepting_a_run_costs_this_much(shop: Caller, scene: Scene):
-    """Who may, which agent, five rows written, and what is answered: each statement is a part of what an app waits."""
+    """Who may, which agent, six rows written, and what is answered: each statement is a part of what an app waits."""
     body = {"input": "Where is A-1?", "agent": "order-desk"}
     shop.post("/runs/", body)
 
@@ -317,10 +318,10 @@ def test_accepting_a_run_costs_this_much(shop: Caller, scene: Scene):
         assert shop.post("/runs/", body).status_code == 201
 
     asked = [query["sql"].split()[0] for query in captured if "SAVEPOINT" not in query["sql"]]
-    assert (asked.count("SELECT"), asked.count("INSERT"), asked.count("UPDATE"), asked.count("WITH")) == (9, 3, 0, 1)
+    assert (asked.count("SELECT"), asked.count("INSERT"), asked.count("UPDATE"), asked.count("WITH")) == (9, 2, 0, 1)
 
 
-@pytest.mark.parametrize(("path", "count"), [("/runs/{}/", 10), ("/runs/{}/trace/", 10), ("/runs/{}/events/", 5)])
+@pytest.mark.parametrize(("path", "count"), [("/runs/{}/", 11), ("/runs/{}/trace/", 11), ("/runs/{}/events/", 5)])
 def test_a_run_costs_the_same_however_much_is_in_it(path: str, count: int, operator: Caller, scene: Scene):
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
@@ -338,3 +339,28 @@ def test_a_run_costs_the_same_however_much_is_in_it(path: str, count: int, opera
 
 def test_statuses_are_those_of_the_machine(operator: Caller):
     assert all(operator.get("/runs/", status=status).status_code == 200 for status in states.RUN.statuses)
+
+
+def test_a_comment_names_a_node_of_the_run_and_has_it_done_again(shop: Caller, scene: Scene):
+    run, other = scene.finished(), scene.finished()
+    foreign, own = Node.objects.get(run=other), Node.objects.get(run=run)
+
+    refused = shop.post(f"/runs/{run.pk}/comment/", {"node": str(foreign.pk), "comment": "Look again."})
+    told = shop.post(f"/runs/{run.pk}/comment/", {"node": str(own.pk), "comment": "Look again."})
+
+    assert (refused.status_code, [fault["field"] for fault in refused.json()["errors"]]) == (422, ["node"])
+    assert (told.status_code, told.json()["status"]) == (200, "working")
+    assert [node["superseded"] for node in told.json()["nodes"]] == [True, False]
+
+
+def test_a_run_is_paused_and_goes_on(shop: Caller, scene: Scene):
+    run = cast.start(scene.shop)
+
+    paused = shop.post(f"/runs/{run.pk}/pause/")
+    again = shop.post(f"/runs/{run.pk}/pause/")
+    resumed = shop.post(f"/runs/{run.pk}/resume/")
+
+    assert (paused.json()["status"], paused.json()["waiting_on"]) == ("paused", "a person to resume it")
+    assert again.status_code == 409
+    assert resumed.status_code == 200
+    assert resumed.json()["status"] != "paused"

@@ -9,10 +9,14 @@ from django.db import transaction
 from django.urls import get_resolver
 
 from agents import manifests
-from orchestrator_site.core import roles, tokens
+from orchestrator_site.core import canonical, roles, tokens
+from runs.models import Node
+from runs.policies import simulating
 from tests.agents.cast import spec
 from tests.api import cast
 from tests.api.cast import Caller, Scene
+from tools.models import Policy
+from tools.policies import versions
 
 pytestmark = pytest.mark.django_db
 
@@ -33,9 +37,14 @@ class Row:
 
 
 READ, WRITE = "runs:read", "runs:write"
+LEAVES, LEAVE = "breakers:read", "breakers:write"
+STOPS, STOP = "switches:read", "switches:write"
 ASKED, DECIDE = "approvals:read", "approvals:decide"
+GIVEN = "/approvals/standing/{standing.pk}"
 RUN, DONE = "/runs/{run.pk}", "/runs/{done.pk}"
 AGENT = "/agents/order-desk"
+RULES, RULE = "policies:read", "policies:write"
+POLICY, SIMULATION = "/policies/{policy.number}", "/policies/simulations/{simulation.pk}"
 
 # fmt: off
 TABLE = [
@@ -47,8 +56,13 @@ TABLE = [
     Row("run-trace",          "GET",   RUN + "/trace/",                      (200, 200, 200, 200, 404), READ),
     Row("run-audit",          "GET",   RUN + "/audit/",                      (200, 200, 200, 200, 404), "audit:read"),
     Row("run-cancel",         "POST",  RUN + "/cancel/",                     (200, 403, 403, 200, 404), WRITE),
+    Row("run-pause",          "POST",  RUN + "/pause/",                      (200, 403, 403, 200, 404), WRITE),
+    Row("run-resume",         "POST",  RUN + "/resume/",                     (409, 403, 403, 409, 404), WRITE),
+    Row("run-comment",        "POST",  DONE + "/comment/",                   (200, 403, 403, 200, 404), WRITE),
     Row("run-answer",         "POST",  RUN + "/answer/",                     (200, 200, 403, 200, 404), WRITE),
     Row("run-retry",          "POST",  DONE + "/retry/",                     (201, 403, 403, 201, 404), WRITE),
+    Row("run-teach",          "POST",  RUN + "/teach/",                      (200, 403, 403, 403, 403), "agents:write"),
+    Row("budgets",            "GET",   "/budgets/",                          (200, 403, 200, 403, 403), READ),
     Row("uncertain",          "GET",   "/uncertain/",                        (200, 200, 200, 200, 200), READ),
     Row("uncertain-resolve",  "POST",  "/uncertain/{doubt.pk}/resolve/",     (200, 403, 403, 403, 403), WRITE),
     Row("handoffs",           "GET",   "/handoffs/",                         (200, 200, 200, 200, 200), READ),
@@ -58,6 +72,9 @@ TABLE = [
     Row("approvals",          "GET",   "/approvals/",                        (200, 200, 200, 200, 200), ASKED),
     Row("approval",           "GET",   "/approvals/{approval.pk}/",          (200, 200, 200, 200, 404), ASKED),
     Row("approval-decide",    "POST",  "/approvals/{approval.pk}/decide/",   (200, 200, 403, 403, 403), DECIDE),
+    Row("approval-split",     "POST",  "/approvals/{approval.pk}/split/",    (200, 200, 403, 403, 403), DECIDE),
+    Row("standing-approvals", "GET",   "/approvals/standing/",               (200, 200, 200, 200, 200), ASKED),
+    Row("standing-approval-revoke", "POST", GIVEN + "/revoke/",               (200, 200, 403, 403, 403), DECIDE),
     Row("agents",             "GET",   "/agents/",                           (200, 403, 200, 403, 403), "agents:read"),
     Row("agents",             "POST",  "/agents/",                           (201, 403, 403, 403, 403), "agents:write"),
     Row("agent",              "GET",   AGENT + "/",                          (200, 403, 200, 403, 403), "agents:read"),
@@ -72,6 +89,22 @@ TABLE = [
     Row("tools",              "GET",   "/tools/",                            (200, 403, 200, 403, 403), "tools:read"),
     Row("tool",               "GET",   "/tools/refund/",                     (200, 403, 200, 403, 403), "tools:read"),
     Row("tool",               "PATCH", "/tools/refund/",                     (200, 403, 403, 403, 403), "tools:write"),
+    Row("breakers",           "GET",   "/breakers/",                         (200, 403, 200, 403, 403), LEAVES),
+    Row("breakers",           "POST",  "/breakers/",                         (200, 403, 403, 403, 403), LEAVE),
+    Row("switches",           "GET",   "/switches/",                         (200, 403, 200, 403, 403), STOPS),
+    Row("switches",           "POST",  "/switches/",                         (200, 403, 403, 403, 403), STOP),
+    Row("policies",           "GET",   "/policies/",                         (200, 403, 200, 403, 403), RULES),
+    Row("policies",           "POST",  "/policies/",                         (201, 403, 403, 403, 403), RULE),
+    Row("policy-facts",       "GET",   "/policies/facts/",                   (200, 403, 200, 403, 403), RULES),
+    Row("policy-simulate",    "POST",  "/policies/simulate/",                (202, 403, 403, 403, 403), RULE),
+    Row("policy-simulation",  "GET",   SIMULATION + "/",                     (200, 403, 200, 403, 403), RULES),
+    Row("policy-simulation-cancel", "POST", SIMULATION + "/cancel/",         (200, 403, 403, 403, 403), RULE),
+    Row("policy",             "GET",   POLICY + "/",                         (200, 403, 200, 403, 403), RULES),
+    Row("policy",             "PATCH", POLICY + "/",                         (200, 403, 403, 403, 403), RULE),
+    Row("policy-publish",     "POST",  POLICY + "/publish/",                 (200, 403, 403, 403, 403), RULE),
+    Row("policy-discard",     "POST",  POLICY + "/discard/",                 (200, 403, 403, 403, 403), RULE),
+    Row("policy-take-back",   "POST",  POLICY + "/take_back/",               (409, 403, 403, 403, 403), RULE),
+    Row("policy-shadow",      "POST",  POLICY + "/shadow/",                  (200, 403, 403, 403, 403), RULE),
     Row("health-live",        "GET",   "/health/live/",                      (200, 200, 200, 200, 200), outsiders=200),
     Row("health-ready",       "GET",   "/health/ready/",                     (200, 200, 200, 200, 200), outsiders=200),
     Row("docs",               "GET",   "/docs/",                             (200, 200, 200, 200, 200), outsiders=200),
@@ -82,14 +115,26 @@ TABLE = [
 
 BODIES: dict[tuple[str, str], Callable[[Scene], Any]] = {
     ("POST", "runs"): lambda scene: {"input": "Hello", "agent": "order-desk"},
+    ("POST", "run-comment"): lambda scene: {"node": str(_ended().pk), "comment": "Look again."},
     ("POST", "run-answer"): lambda scene: {"answer": "blue"},
+    ("POST", "run-teach"): lambda scene: {"agent": "order-desk", "lesson": "exemplar"},
     ("POST", "uncertain-resolve"): lambda scene: {"finding": "abandon"},
     ("POST", "approval-decide"): lambda scene: {"verdict": "approved", "digest": scene.approval.digest},
     ("POST", "agents"): lambda scene: MANIFEST | {"slug": "new"},
     ("POST", "agent-versions"): lambda scene: MANIFEST,
     ("POST", "agent-rollback"): lambda scene: {"number": 1},
+    ("POST", "breakers"): lambda scene: {"kind": "tool", "name": "refund", "open": True, "reason": "It errs."},
+    ("POST", "switches"): lambda scene: {"scope": "all", "on": True, "reason": "Prices are wrong."},
+    ("POST", "policy-simulate"): lambda scene: {"content": {"rules": []}},
+    ("PATCH", "policy"): lambda scene: {"note": "Another note."},
+    ("POST", "policy-publish"): lambda scene: {"digest": canonical.digest(versions.content(Policy.objects.get()))},
+    ("POST", "policy-shadow"): lambda scene: {"on": True},
     ("PATCH", "tool"): lambda scene: {"enabled": False},
 }
+
+
+def _ended() -> Node:
+    return Node.objects.filter(run__status="succeeded").latest("run__created_at")
 
 
 @pytest.fixture
@@ -110,7 +155,10 @@ def actors(scene: Scene) -> dict[str, Caller]:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.name}")
 def test_everybody_gets_what_the_table_says(row: Row, scene: Scene, actors: dict[str, Caller]):
     manifests.draft("drafted", spec(), by=None)
-    path = row.path.format(run=scene.run, done=scene.finished(), **_named(scene))
+    standing = cast.given_beforehand(scene.dispatch, 3)
+    policy = versions.draft(by=None)
+    own = {"standing": standing, "policy": policy, "simulation": simulating.ask(policy, by=None)}
+    path = row.path.format(run=scene.run, done=scene.finished(), **own, **_named(scene))
     body, expected = BODIES.get((row.method, row.name), lambda scene: None)(scene), _expected(row)
     if row.scope:
         others = [scope for scope in tokens.SCOPES if scope != row.scope]

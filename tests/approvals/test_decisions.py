@@ -290,7 +290,7 @@ class TestAppendOnly:
             "UPDATE approvals_decision SET reason = 'so they say'",
             "UPDATE approvals_decision SET verdict = 'rejected' WHERE false",
             "DELETE FROM approvals_decision",
-            "TRUNCATE approvals_decision",
+            "TRUNCATE approvals_decision CASCADE",
         ],
     )
     def test_a_decision_is_never_changed(self, decision, statement):

@@ -4,10 +4,10 @@ The outside ledger, which is never restored, is the judge.
 """
 
 import dataclasses
+import datetime as dt
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,14 @@ from runs.uncertain import Finding
 from tests.audit.backup import Backup
 from tests.audit.cast import checkpoint, say, verified
 from tests.model_fixtures import Process, ScriptedModel
+from tests.policies.cast import in_force, rule
 from tests.runs import cast
-from tests.runs.cast import eventually, only_call, request_of
+from tests.runs.cast import only_call, request_of
 from tests.runs.meanwhile import Vanished
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.models import Tool
+from tools.policies.values import Window
 from tools.values import Effect, Risk
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asks_anew")]
@@ -66,9 +69,14 @@ class Scene:
         self._die_in_the_middle(self.keyed)
         self.reading = self._run("reading", Effect.PURE, Risk.HIGH)
         cast.decide(request_of(self.reading), bob)
+        self.deferred = self._run("deferred", Effect.UNSAFE, Risk.HIGH)
+        self._close_the_window()
+        cast.carry_all(self.deferred)
+        assert only_call(self.deferred).status == states.DEFERRED
         self.queued = self._run("queued", Effect.KEYED, Risk.LOW, carry=False)
         self.done = self._run("done", Effect.KEYED, Risk.LOW)
-        self.runs = [self.approved, self.asking, self.executing, self.keyed, self.reading, self.queued]
+        in_doubt = [self.approved, self.asking, self.executing, self.keyed, self.deferred]
+        self.runs = [*in_doubt, self.reading, self.queued]
 
     def _run(self, name: str, effect: Effect, risk: Risk, *, carry: bool = True) -> Run:
         cast.tool(f"act_{name}", "tests.effect", effect, risk)
@@ -92,9 +100,26 @@ class Scene:
                 carrier.carry(run.dispatches.get().pk)
         assert only_call(run).status == states.EXECUTING
 
+    def _close_the_window(self) -> None:
+        """A call is approved, and a window that opens seldom defers it at its intent."""
+        cast.decide(request_of(self.deferred), self.bob)
+        weekday = dt.datetime.now(dt.UTC).weekday()
+        self._window(Window("seldom", "UTC", frozenset({(weekday + 3) % 7}), dt.time(3), dt.time(3, 1)))
+
+    def open_the_window(self) -> None:
+        self._window(Window("seldom", "UTC", frozenset(range(7)), dt.time(0), dt.time(0)))
+        ToolCall.objects.filter(status=states.DEFERRED).update(due_at=Now())
+        cast.due_now(self.deferred)
+        reconcile.wake_due()
+
+    def _window(self, window: Window) -> None:
+        later = rule("later", "defer", tool="act_deferred", window="seldom")
+        in_force(later, by=self.ann, second=self.bob, windows=[window])
+
     def finish(self) -> None:
         """What happens after the backup: a person decides, workers recover, and every run comes to its end."""
         cast.decide(request_of(self.asking), self.bob)
+        self.open_the_window()
         Dispatch.objects.filter(status=states.WORKING).update(lease_until=None)
         for run in self.runs:
             cast.carry_all(run)
@@ -162,7 +187,7 @@ def back(past: Past, second_place: Path) -> Scene:
     return past.scene
 
 
-ONCE = dict.fromkeys(["approved", "asking", "done", "executing", "keyed", "queued", "reading"], 1)
+ONCE = dict.fromkeys(["approved", "asking", "deferred", "done", "executing", "keyed", "queued", "reading"], 1)
 
 
 def effects_made(ledger: Process, scene: Scene) -> Counter[str]:
@@ -211,6 +236,7 @@ def test_each_is_brought_up_as_what_is_known_of_it(back: Scene):
         "act_executing": states.UNCERTAIN,
         "act_keyed": states.UNCERTAIN,
         "act_asking": states.AWAITING_APPROVAL,
+        "act_deferred": states.DEFERRED,
         "act_queued": states.AWAITING_APPROVAL,
         "act_reading": states.DONE,
         "act_done": states.DONE,
@@ -222,6 +248,33 @@ def test_each_is_brought_up_as_what_is_known_of_it(back: Scene):
     assert "restored" in only_call(back.approved).result
     assert Run.objects.get(pk=back.reading.pk).status == states.SUCCEEDED
     assert Run.objects.get(pk=back.done.pk).restored_at is None, "it had ended before"
+
+
+def test_what_was_approved_and_waited_for_its_window_is_asked_anew_once(back: Scene, ledger: Process):
+    before = effects_made(ledger, back)
+    carry_everything()
+    old = only_call(back.deferred).request_id
+
+    back.open_the_window()
+    carry_everything()
+
+    asked = request_of(back.deferred)
+    assert asked.pk != old
+    assert any("restored" in reason for reason in asked.reasons)
+    assert effects_made(ledger, back)["deferred"] == before["deferred"]
+    cast.decide(asked, back.bob)
+    carry_everything()
+    assert effects_made(ledger, back)["deferred"] == before["deferred"] + 1
+    assert Run.objects.get(pk=back.deferred.pk).status == states.SUCCEEDED
+
+
+def test_control_without_a_restore_it_runs_when_its_window_opens(now: Scene, ledger: Process):
+    before = effects_made(ledger, now)
+
+    now.open_the_window()
+    carry_everything()
+
+    assert effects_made(ledger, now)["deferred"] == before["deferred"] + 1
 
 
 def test_people_bring_every_run_to_its_end(back: Scene, ledger: Process):
@@ -236,6 +289,9 @@ def test_people_bring_every_run_to_its_end(back: Scene, ledger: Process):
         uncertain.resolve(only_call(other).pk, Finding.HAPPENED, by=back.bob, result="It had been done.")
     cast.decide(request_of(back.asking), back.bob)
     cast.decide(request_of(back.queued), back.bob, "rejected", reason="It was done before the restore.")
+    back.open_the_window()
+    carry_everything()
+    cast.decide(request_of(back.deferred), back.bob, "rejected", reason="It was done before the restore.")
 
     carry_everything()
 
@@ -371,7 +427,7 @@ def test_many_that_start_at_once_mark_once(back: Scene):
 
 
 def test_the_clock_of_the_lost_server_may_have_been_ahead(back: Scene):
-    Run.objects.update(created_at=Now() + timedelta(hours=1), restored_at=Now() + timedelta(hours=2))
+    Run.objects.update(created_at=Now() + dt.timedelta(hours=1), restored_at=Now() + dt.timedelta(hours=2))
 
     restored.look()
 
@@ -424,7 +480,7 @@ def test_a_person_marks_it_where_the_second_place_knows_nothing(
     assert "say --anyway" in out.getvalue()
     call_command("mark_restored", "--anyway", stdout=out)
 
-    assert "Of 6 open runs 3 calls wait" in out.getvalue()
+    assert "Of 7 open runs 3 calls wait" in out.getvalue()
     carry_everything()
     assert effects_made(ledger, back) - before == {"reading": 1}
     assert Restoration.objects.get().found_by == "command:mark_restored"
@@ -513,7 +569,7 @@ def test_the_platforms_own_record_tells_of_it(back: Scene):
     (told,) = Event.objects.filter(chain=PLATFORM, type="database_restored")
     said = events.canonical.loads(told.data)
     assert found.seq < told.seq
-    assert (said["runs"], said["uncertain"], said["asked_again"]) == (6, 3, 1)
+    assert (said["runs"], said["uncertain"], said["asked_again"]) == (7, 3, 1)
     assert said["lost_to"] > said["checkpoint"]
 
 
@@ -548,8 +604,8 @@ def test_a_real_worker_started_on_a_restored_backup(back: Scene, ledger: Process
     before = effects_made(ledger, back)
 
     stack.start_worker({"BATON_CHECKPOINT_DIR": str(second_place), "BATON_RECONCILE_SECONDS": "0.5"})
-    eventually(lambda: Run.objects.get(pk=back.reading.pk).status == states.SUCCEEDED, within_seconds=40)
-    eventually(lambda: only_call_status(back.queued) == states.AWAITING_APPROVAL, within_seconds=40)
+    eventually(lambda: Run.objects.get(pk=back.reading.pk).status == states.SUCCEEDED)
+    eventually(lambda: only_call_status(back.queued) == states.AWAITING_APPROVAL)
 
     assert Restoration.objects.get().marked_at is not None
     assert effects_made(ledger, back) - before == {"reading": 1}

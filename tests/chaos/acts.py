@@ -20,7 +20,7 @@ from tests.chaos.controls import Control
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.stage import Stage
 
-ENDING_SECONDS = 120.0
+ENDING_SECONDS = 300.0
 # What is broken on purpose may never come to its end: it is looked at in mid-play.
 GLIMPSE_SECONDS = 3.0
 CONTROL_OPEN = 24

@@ -7,9 +7,10 @@ from decimal import Decimal
 from django.contrib.auth.models import Group, User
 
 from agents import manifests
-from agents.models import ModelEntry
+from agents.models import Agent, FailureRule, ModelEntry
 from agents.values import AgentKind, GrantSpec, Limits, ManifestSpec
 from orchestrator_site.core import roles, tokens
+from runs.models import Budget
 from runs.platform_tools import ASK_HUMAN, PROPOSE_HANDOFF
 from tools import registry
 from tools.models import Tool
@@ -17,6 +18,8 @@ from tools.values import Confirmation, Effect, ExecutorKind, Risk
 
 MODEL_KEY = "CHAOS_MODEL_KEY"
 TOOL_SECONDS = 3
+# Of the agents whose part it is to fail: their scripts are longer.
+FEW_ITERATIONS = 2
 SCHEMA = {
     "type": "object",
     "properties": {"mark": {"type": "string"}, "amount": {"type": "integer"}, "trouble": {"type": "string"}},
@@ -27,7 +30,10 @@ PEOPLE = {
     "app": (roles.APP, ["runs:read", "runs:write"]),
     "amir": (roles.APPROVER, ["runs:read", "approvals:read", "approvals:decide"]),
     "ada": (roles.APPROVER, ["runs:read", "approvals:read", "approvals:decide"]),
-    "olivia": (roles.OPERATOR, ["runs:read", "runs:write", "approvals:read", "approvals:decide"]),
+    "olivia": (
+        roles.OPERATOR,
+        ["runs:read", "runs:write", "approvals:read", "approvals:decide", "switches:read", "switches:write"],
+    ),
 }
 
 
@@ -69,10 +75,28 @@ def bring_in(*, model_url: str, ledger_url: str) -> dict[str, str]:
     )
     for kind in KINDS:
         _define(kind, ledger_url)
-    _publish("closer", ASK_HUMAN)
-    _publish("worker", PROPOSE_HANDOFF, ASK_HUMAN, handoff_targets=("closer",))
+    for slug in ("closer", "helper"):
+        _publish(slug, ASK_HUMAN)
+    _publish("worker", PROPOSE_HANDOFF, ASK_HUMAN, handoff_targets=("closer", "helper"))
+    _publish("lead", kind=AgentKind.SUPERVISOR)
     _publish("router", kind=AgentKind.ROUTER)
-    return {name: _person(name, role, scopes) for name, (role, scopes) in PEOPLE.items()}
+    _publish("planner", kind=AgentKind.PLANNER)
+    for slug in ("clumsy", "fumbler"):
+        _publish(slug, iterations=FEW_ITERATIONS)
+    clumsy = Agent.objects.get(slug="clumsy")
+    FailureRule.objects.create(agent=clumsy, tries=2, backoff_seconds=0.5, fallbacks=["fumbler"], ask_person=True)
+    secrets = {name: _person(name, role, scopes) for name, (role, scopes) in PEOPLE.items()}
+    _cap()
+    return secrets
+
+
+def _cap() -> None:
+    """Budgets at every level: wide, so that nobody waits, and drawn from by every model call."""
+    wide = {"cap_usd": Decimal(10_000)}
+    Budget.objects.create(level="global", period="day", zone="Europe/Berlin", **wide)
+    Budget.objects.create(level="app", owner=User.objects.get(username="app"), period="month", **wide)
+    for slug, period in (("worker", "day"), ("closer", "run")):
+        Budget.objects.create(level="agent", agent=Agent.objects.get(slug=slug), period=period, **wide)
 
 
 def _define(kind: Kind, ledger_url: str) -> None:
@@ -88,6 +112,7 @@ def _define(kind: Kind, ledger_url: str) -> None:
     registry.define(
         kind.name,
         risk=Risk.HIGH if kind.asks else Risk.LOW,
+        brings=(),
         description=f"Act on the outside world: {kind.name}.",
         input_schema=SCHEMA,
         executor=kind.executor,
@@ -100,9 +125,14 @@ def _define(kind: Kind, ledger_url: str) -> None:
 
 
 def _publish(
-    slug: str, *platform_tools: str, kind: AgentKind = AgentKind.WORKER, handoff_targets: tuple[str, ...] = ()
+    slug: str,
+    *platform_tools: str,
+    kind: AgentKind = AgentKind.WORKER,
+    handoff_targets: tuple[str, ...] = (),
+    iterations: int = 60,
 ) -> None:
-    own = [] if kind == AgentKind.ROUTER else [*(each.name for each in KINDS), *platform_tools]
+    acts = kind not in (AgentKind.ROUTER, AgentKind.PLANNER)
+    own = [*(each.name for each in KINDS), *platform_tools] if acts else []
     manifest = ManifestSpec(
         title=slug.capitalize(),
         owns=f"the work of {slug}",
@@ -110,7 +140,7 @@ def _publish(
         system_prompt=f"You are {slug}.",
         models=("scripted",),
         grants=tuple(GrantSpec(tool=name) for name in own),
-        limits=Limits(iterations=60, cost_usd=Decimal(100), tokens_total=10_000_000),
+        limits=Limits(iterations=iterations, cost_usd=Decimal(100), tokens_total=10_000_000),
         handoff_targets=handoff_targets,
     )
     manifests.publish(manifests.draft(slug, manifest, by=None), by=None)

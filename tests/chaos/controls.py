@@ -15,7 +15,7 @@ class Control:
     faults: tuple[str, ...]
     kinds: tuple[str, ...]
     pause_seconds: float
-    seconds: float = 60.0
+    seconds: float = 180.0
 
 
 CONTROLS = {
@@ -36,6 +36,14 @@ CONTROLS = {
             ("substitute_arguments",),
             ("asked_about",),
             pause_seconds=0.3,
+        ),
+        Control(
+            "switches_off",
+            "a kill switch stops nothing",
+            "begun while it was stopped",
+            ("flush_redis",),
+            ("calls_of_all_classes",),
+            pause_seconds=5.0,
         ),
         Control(
             "fence_off",

@@ -36,8 +36,9 @@ class WeatheredServer(ScriptedServer):
             return wire.json_response({})
         return await super().route(request)
 
-    def _record(self, body: Body) -> None:
+    def _record(self, body: Body) -> Body:
         self.total += 1
+        return {}
 
     async def create(self, body: Body) -> wire.Response:
         weather = self.weather if time.monotonic() < self.until else ""

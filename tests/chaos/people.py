@@ -1,4 +1,5 @@
-"""The people and the app, over the real REST API: they start runs, decide, answer, cancel, and look after doubts.
+"""The people and the app, over the real REST API: they start runs, decide, answer, cancel, pause, comment, follow up,
+and look after doubts.
 
 A process of its own that nobody kills. What they meant to do, saw and were told is written down as JSON lines, the
 second witness beside the outside ledger. SIGUSR1: start nothing more, bring everything to its end, then exit 0.
@@ -15,12 +16,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.chaos import run_kinds
+from tests.chaos import run_kinds, verdicts
 from tests.chaos.callables import ask_ledger
 from tests.chaos.rest import Rest
 from tests.chaos.run_kinds import Errand
+from tests.chaos.turns import Turns
 
-OPEN = ("accepted", "working", "waiting")
+OPEN = ("accepted", "working", "waiting", "paused")
 STARTS_AT_ONCE = 8
 LOOK_SECONDS = 0.5
 # How long a person takes, at most; how often both approvers go for the same request.
@@ -28,6 +30,10 @@ THINKING_SECONDS = 1.2
 BOTH_DECIDE = 0.08
 # Of the doubts, how many are looked into while the nemesis is at work; the others at the end.
 RESOLVED_EARLY = 0.5
+# How often the operator stops something, as a share of her looks, and for how long at most.
+STOPS = 0.06
+TOOLS_FOR_EACH_OTHER_STOP = 4
+STOPPED_SECONDS = 3.0
 # After the nemesis has stopped: what a living process has not sent by then, it will not send.
 QUIET_SECONDS = 8.0
 
@@ -64,7 +70,7 @@ class Company:
     async def start_runs(self) -> None:
         while self.finishing_since is None:
             wanted = self.most_open - await self._at_work()
-            starting = [self._start() for _ in range(min(wanted, STARTS_AT_ONCE))]
+            starting = [self.start() for _ in range(min(wanted, STARTS_AT_ONCE))]
             await asyncio.gather(*starting)
             await asyncio.sleep(2 * LOOK_SECONDS)
 
@@ -73,13 +79,18 @@ class Company:
         found = [run for status in OPEN for run in await self.by["app"].all("runs/", status=status)]
         return sum(not (run["waiting_on"] or "").startswith("a person to say whether") for run in found)
 
-    async def _start(self) -> None:
+    async def start(self, conversation: str | None = None) -> None:
+        """Another run; in a conversation it goes on with what was said there."""
         self.started += 1
         errand = run_kinds.draw(self.random, f"r{self.started}", self.kinds)
-        body = {"input": errand.input, "metadata": {"mark": errand.mark, "kind": errand.kind}}
+        body: dict[str, Any] = {"input": errand.input, "metadata": {"mark": errand.mark, "kind": errand.kind}}
+        if conversation:
+            body["conversation"] = conversation
         if errand.agent:
             body["agent"] = errand.agent
-        self.diary("app", "starts", mark=errand.mark, kind=errand.kind)
+        if errand.plan:
+            body["plan"] = errand.plan
+        self.diary("app", "starts", mark=errand.mark, kind=errand.kind, conversation=conversation)
         status, run = await self.by["app"].post("runs/", body, key=f"{self.seed}-{errand.mark}".replace(" ", "-"))
         self.diary("app", "started", mark=errand.mark, status=status, run=run.get("id"))
         if errand.cancel_after is not None and status == 201:
@@ -96,7 +107,7 @@ class Company:
         while True:
             page = await self.by["amir"].get("approvals/", limit=200) or {"results": []}
             for request in page["results"]:
-                self._once(request["id"], self._attend(request["id"]))
+                self.once(request["id"], self._attend(request["id"]))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _attend(self, request_id: str) -> None:
@@ -121,40 +132,38 @@ class Company:
         self.diary("app", "answered", request=shown["id"], status=status)
 
     async def _decide(self, who: str, shown: dict[str, Any]) -> None:
-        body = {"digest": shown["digest"], **self._verdict(shown)}
-        self.diary(
-            who, "decides", request=shown["id"], call=shown["call"], kind=shown["kind"], body=body, saw=shown["content"]
-        )
+        body = {"digest": shown["digest"], **verdicts.of(shown, self.random)}
+        about = {"request": shown["id"], "call": shown["call"], "kind": shown["kind"]}
+        self.diary(who, "decides", **about, body=body, saw=shown["content"], reasons=shown["reasons"])
         status, _ = await self.by[who].post(f"approvals/{shown['id']}/decide/", body)
         self.diary(who, "decided", request=shown["id"], status=status)
 
-    def _verdict(self, shown: dict[str, Any]) -> dict[str, Any]:
-        dice = self.random.random()
-        content = shown["content"]
-        if shown["kind"] == "routing":
-            return {"verdict": "answered", "answer": "worker"}
-        if shown["kind"] != "tool_call":
-            return {"verdict": "approved"} if dice < 0.85 else {"verdict": "rejected", "reason": "Not now."}
-        if dice < 0.72:
-            return {"verdict": "approved"}
-        if dice < 0.84:
-            return {
-                "verdict": "modified",
-                "arguments": content["arguments"] | {"amount": self.random.randint(501, 999)},
-            }
-        if dice < 0.95:
-            return {"verdict": "rejected", "reason": "The customer was helped already."}
-        if dice < 0.98:
-            return {"verdict": "answered", "answer": "I did it by hand."}
-        return {"verdict": "rejected", "reason": "Stop here.", "stop": True}
-
     # -- the operator -----------------------------------------------------------------------------------------
+    async def stop_things(self) -> None:
+        while self.finishing_since is None:
+            if self.random.random() < STOPS:
+                await self._stop_for_a_while(*self._something())
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _something(self) -> tuple[str, str]:
+        tools = self.random.sample(run_kinds.TOOLS, TOOLS_FOR_EACH_OTHER_STOP)
+        return self.random.choice([("all", ""), ("agent", "worker"), *[("tool", name) for name in tools]])
+
+    async def _stop_for_a_while(self, scope: str, name: str) -> None:
+        what = {"scope": scope, "name": name}
+        status, _ = await self.by["olivia"].post("switches/", {**what, "on": True, "reason": "Prices are wrong."})
+        self.diary("olivia", "stopped", **what, status=status)
+        await asyncio.sleep(self.random.uniform(0.5, STOPPED_SECONDS))
+        self.diary("olivia", "releases", **what)
+        status, _ = await self.by["olivia"].post("switches/", {**what, "on": False})
+        self.diary("olivia", "released", **what, status=status)
+
     async def look_into_doubts(self) -> None:
         while True:
             for call in await self.by["olivia"].all("uncertain/"):
                 early = Random(f"{self.seed} {call['id']}").random() < RESOLVED_EARLY
                 if early or self.finishing_since is not None:
-                    self._once(call["id"], self._resolve(call))
+                    self.once(call["id"], self._resolve(call))
             await asyncio.sleep(1.0)
 
     async def _resolve(self, call: dict[str, Any]) -> None:
@@ -186,7 +195,7 @@ class Company:
         self.errands.add(task)
         task.add_done_callback(self.errands.discard)
 
-    def _once(self, about: str, work: Coroutine[Any, Any, Any]) -> None:
+    def once(self, about: str, work: Coroutine[Any, Any, Any]) -> None:
         """One pair of hands for one thing."""
         if about in self.in_hand:
             work.close()
@@ -204,7 +213,7 @@ class Company:
     async def until_all_has_ended(self) -> None:
         while self.finishing_since is None:
             await asyncio.sleep(0.1)
-        await self.starting
+        await asyncio.gather(self.starting, self.stopping, self.turning)
         while await self._is_anything_open():
             await asyncio.sleep(0.5)
 
@@ -220,6 +229,8 @@ class Company:
     async def live(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.finish)
         self.starting = asyncio.create_task(self.start_runs())
+        self.stopping = asyncio.create_task(self.stop_things())
+        self.turning = asyncio.create_task(Turns(self).take())
         standing = [asyncio.create_task(each()) for each in (self.decide_requests, self.look_into_doubts)]
         ending = asyncio.create_task(self.until_all_has_ended())
         print("people ready", flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 EFFECTS = ("pure", "keyed", "verifiable", "unsafe")
 EXECUTORS = ("python", "http")
+TOOLS = [f"{effect}_{executor}_{asks}" for effect in EFFECTS for executor in EXECUTORS for asks in ("asks", "runs")]
 
 # What may befall a call, by where it is carried; see ledger.py and callables.py for their meaning.
 TROUBLES = {
@@ -34,13 +35,15 @@ _kinds: list[tuple[int, Callable[["Draw"], "Errand"]]] = []
 
 @dataclass(frozen=True)
 class Errand:
-    """`agent` None: the router decides. `cancel_after`: seconds after which the app thinks better of it."""
+    """`agent` None: the router decides, or the `plan` says. `cancel_after`: seconds after which the app thinks better
+    of it."""
 
     kind: str
     mark: str
     agent: str | None
     scripts: dict[str, list[Turn]]
     cancel_after: float | None = None
+    plan: dict[str, Any] | None = None
 
     @property
     def input(self) -> str:
@@ -86,6 +89,30 @@ class Draw:
     def end(self) -> Turn:
         return {"text": f"Done: {self.mark}."}
 
+    def part(self, least: int, most: int, *last: Turn, **more: Any) -> list[Turn]:
+        """The script of a part of a run: a turn of so many calls, if any, and then its end."""
+        calls = self.calls_of(least, most, **more)
+        return [*([self.turn(*calls)] if calls else []), *(last or [self.end()])]
+
+    def task(self, said: str, script: list[Turn] | dict[str, list[Turn]]) -> str:
+        """A task that carries its script, or one for each agent that it may come to."""
+        if isinstance(script, list):
+            return f"{said} {json.dumps({'script': script})}"
+        return f"{said} {json.dumps({'scripts': {f'You are {slug}.': turns for slug, turns in script.items()}})}"
+
+    def proposal(self) -> Turn:
+        """Hands over to the closer, with what is left to be done."""
+        asked = {
+            "target": "closer",
+            "reason": "The rest is theirs.",
+            "task": self.task(f"Close {self.mark}.", self.part(1, 3)),
+            "confidence": 0.8,
+        }
+        return self.turn({"name": "propose_handoff", "input": asked})
+
+    def question(self) -> Turn:
+        return self.turn({"name": "ask_human", "input": {"question": f"Which colour for {self.mark}?"}})
+
 
 def kind(weight: int) -> Callable[[Callable[[Draw], Errand]], Callable[[Draw], Errand]]:
     def decorate(make: Callable[[Draw], Errand]) -> Callable[[Draw], Errand]:
@@ -123,24 +150,14 @@ def asked_about(draw: Draw) -> Errand:
 
 @kind(3)
 def handed_over(draw: Draw) -> Errand:
-    closing = {"script": [draw.turn(*draw.calls_of(1, 3)), draw.end()]}
-    proposal = {
-        "name": "propose_handoff",
-        "input": {
-            "target": "closer",
-            "reason": "The rest is theirs.",
-            "task": f"Close {draw.mark}. {json.dumps(closing)}",
-            "confidence": 0.8,
-        },
-    }
-    turns = [draw.turn(*draw.calls_of(1, 2)), draw.turn(proposal)]
+    turns = [draw.turn(*draw.calls_of(1, 2)), draw.proposal()]
     return Errand("handed over", draw.mark, "worker", {"worker": turns})
 
 
 @kind(3)
 def routed_to_two(draw: Draw) -> Errand:
     routing = [
-        {"name": f"dispatch_to_{slug}", "input": {"task": f"Your part of {draw.mark}."}}
+        {"name": f"dispatch_to_{slug}", "input": {"task": f"Your part of {draw.mark}.", "confidence": 0.9}}
         for slug in ("worker", "closer")
     ]
     scripts = {
@@ -151,10 +168,96 @@ def routed_to_two(draw: Draw) -> Errand:
     return Errand("routed to two", draw.mark, None, scripts)
 
 
+@kind(3)
+def planned(draw: Draw) -> Errand:
+    """A random DAG; a person approves it first, as its agents act."""
+    return Errand("planned", draw.mark, None, {}, plan=_random_plan(draw))
+
+
+@kind(1)
+def planned_by_an_agent(draw: Draw) -> Errand:
+    answer = {"text": json.dumps(_random_plan(draw))}
+    return Errand("planned by an agent", draw.mark, "planner", {"planner": [answer]})
+
+
+def _random_plan(draw: Draw) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = []
+    for n in range(draw.random.randint(2, 6)):
+        parents = draw.random.sample(range(n), draw.random.randint(0, min(n, 2)))
+        joins = ["all", "any", "always", *(["quorum(1)"] if parents else [])]
+        task = draw.task(f"Part {n}.", draw.part(0, 2, asks=0.1))
+        after = {"depends_on": [f"n{parent}" for parent in parents], "join": draw.random.choice(joins)}
+        nodes.append({"key": f"n{n}", "agent": "worker", "task": task, **after})
+    return {"nodes": nodes}
+
+
+@kind(2)
+def voted(draw: Draw) -> Errand:
+    """The same for each of some items, of which one answer is made by counting; a person decides a tie."""
+    parts = [draw.part(0, 2, _says(draw), asks=0.1) for _ in range(draw.random.randint(2, 4))]
+    over = {"items": [json.dumps({"script": part}) for part in parts]}
+    each = {"key": "each", "agent": "worker", "task": "Which colour? {item}", "over": over, "limit": 2}
+    after = {"key": "after", "agent": "closer", "task": draw.task("Paint it.", draw.part(1, 2, asks=0.1))}
+    plan = {"nodes": [each | {"reduce": {"how": "vote", "field": "colour"}}, after | {"depends_on": ["each"]}]}
+    return Errand("voted", draw.mark, None, {}, plan=plan)
+
+
+def _says(draw: Draw) -> Turn:
+    return {"text": json.dumps({"colour": draw.random.choice(["red", "blue"])})}
+
+
+@kind(1)
+def put_together(draw: Draw) -> Errand:
+    """The same task to two agents, and one answer made of theirs by a third, or two and two."""
+    scripts = {slug: draw.part(0, 2, asks=0.1) for slug in ("worker", "helper")}
+    how = draw.random.choice(["synthesis", "merge"])
+    reduce = {"how": how, "agent": "closer", "task": draw.task("Make one.", draw.part(0, 1, asks=0.0))}
+    both = {"key": "both", "agents": [*scripts], "task": draw.task("Your view?", scripts), "reduce": reduce}
+    after = {"key": "after", "agent": "worker", "task": draw.task("Act on it.", draw.part(1, 1))}
+    return Errand("put together", draw.mark, None, {}, plan={"nodes": [both, after | {"depends_on": ["both"]}]})
+
+
+@kind(3)
+def failing(draw: Draw) -> Errand:
+    """A node that its agent never brings to its end: again, another agent, then a person; whoever acted is not tried
+    again by the machine."""
+    effect = draw.random.choice(["pure", "pure", ""])
+    endless = [draw.turn(draw.call(effect=effect, asks=0.0, trouble=0.0)) for _ in range(3)]
+    rescue = draw.random.choice(["fumbler", "closer"])
+    scripts = {"clumsy": endless, "fumbler": endless, "closer": draw.part(0, 1)}
+    hard: dict[str, Any] = {"key": "hard", "agent": "clumsy", "task": draw.task("Try it.", scripts)}
+    if draw.random.random() < 0.7:
+        hard |= {"retry": {"tries": 2, "backoff_seconds": 0.3}, "fallback": [rescue]}
+    after: dict[str, Any] = {"key": "after", "agent": "worker", "task": draw.task("Go on.", draw.part(0, 2, asks=0.1))}
+    after |= {"depends_on": ["hard"], "join": draw.random.choice(["all", "always"])}
+    return Errand("failing", draw.mark, None, {}, plan={"nodes": [hard, after]})
+
+
+@kind(2)
+def supervised(draw: Draw) -> Errand:
+    """Two at once, waited for."""
+    return _supervised(draw, "supervised", draw.part(1, 2, asks=0.1), draw.part(1, 2, asks=0.1))
+
+
+@kind(2)
+def supervised_with_people(draw: Draw) -> Errand:
+    """One of two hands over what is left, the other asks a person."""
+    handing_over = draw.part(0, 1, draw.proposal(), asks=0.1)
+    asking = [draw.question(), *draw.part(0, 2, asks=0.1)]
+    return _supervised(draw, "supervised with people", handing_over, asking)
+
+
+def _supervised(draw: Draw, named: str, *parts: list[Turn]) -> Errand:
+    sends = [{"name": "dispatch_to_worker", "input": {"task": draw.task("Your part.", part)}} for part in parts]
+    until = draw.random.choice([["all"], ["any", "all"]])
+    waits = [{"name": "wait", "input": {"until": each}} for each in until]
+    ends = {"name": "finish", "input": {"answer": f"Done: {draw.mark}."}}
+    return Errand(named, draw.mark, "lead", {"lead": [draw.turn(*sends), *map(draw.turn, waits), draw.turn(ends)]})
+
+
 @kind(2)
 def questioned(draw: Draw) -> Errand:
-    question = {"name": "ask_human", "input": {"question": f"Which colour for {draw.mark}?"}}
-    turns = [draw.turn(question), draw.turn(*draw.calls_of(1, 2))]
+    turns = [draw.question(), draw.turn(*draw.calls_of(1, 2))]
     return Errand("questioned", draw.mark, "worker", {"worker": [*turns, draw.end()]})
 
 

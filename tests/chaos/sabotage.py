@@ -49,6 +49,14 @@ def binding_off() -> None:
 
 
 @sabotage
+def switches_off() -> None:
+    """A kill switch is thrown, and nobody looks at it."""
+    from runs.pacing import switches
+
+    replace(switches, "stopping", lambda *args: None)
+
+
+@sabotage
 def fence_off() -> None:
     """A worker reads and writes whether or not the dispatch is still its own."""
     from django.db.models.functions import Now

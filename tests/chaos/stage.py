@@ -56,6 +56,7 @@ class Stage:
             "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self.ports['proxy']}/baton",
             "CHAOS_LEDGER_PORT": str(self.ports["ledger"]),
             "CHAOS_SABOTAGE": sabotage,
+            "BATON_EGRESS": f"http://127.0.0.1:{self.ports['ledger']}",
             cast.MODEL_KEY: "a key for tests",
         }
         self.platform = Platform(

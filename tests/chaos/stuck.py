@@ -15,9 +15,10 @@ ACTIVITY = """SELECT pid, application_name, state, wait_event_type, wait_event, 
               FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 LOCKS = """SELECT pid, locktype, relation::regclass::text AS relation, mode, granted, transactionid::text
            FROM pg_locks WHERE pid <> pg_backend_pid() ORDER BY granted, pid"""
-OPEN_RUNS = "SELECT id FROM runs_run WHERE status IN ('accepted', 'working', 'waiting')"
+OPEN_RUNS = "SELECT id FROM runs_run WHERE status IN ('accepted', 'working', 'waiting', 'paused')"
 ROWS = {
     "runs": f"SELECT * FROM runs_run WHERE id IN ({OPEN_RUNS})",
+    "nodes": f"SELECT * FROM runs_node WHERE run_id IN ({OPEN_RUNS})",
     "dispatches": f"SELECT *, now() AS now FROM runs_dispatch WHERE run_id IN ({OPEN_RUNS})",
     "calls": f"""SELECT c.* FROM runs_toolcall c JOIN runs_dispatch d ON d.id = c.dispatch_id
                  WHERE d.run_id IN ({OPEN_RUNS})""",

@@ -1,5 +1,6 @@
 """The checker itself: a history in which all is well is clean, and each way to spoil it is found on its own line."""
 
+import ast
 import copy
 import json
 from collections.abc import Callable
@@ -7,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.checker import LINES, check, leasing
+from orchestrator_site.services.processes import REPOSITORY
+from tests.chaos.checker import bijection, check, leasing
 from tests.chaos.checker.bijection import LINE as BIJECTION
 from tests.chaos.checker.material import Material, seconds
+from tests.chaos.checker.money import LINE as MONEY
+from tests.chaos.checker.stopping import LINE as STOPPED
 
 Row = dict[str, Any]
 ARGUMENTS = {"amount": 5, "mark": "r1.1"}
@@ -71,6 +75,10 @@ def step(number: int, fence: int, reply: list[Row], stop_reason: str) -> Row:
         "status": "answered",
         "stop_reason": stop_reason,
         "reply": json.dumps(reply),
+        "reserved_usd": 0.02,
+        "cost_usd": 0.005,
+        "allotments": [4],
+        "asked_at": at(1 if number == 1 else 5),
     }
 
 
@@ -99,6 +107,7 @@ def well() -> Material:
         "status": "succeeded",
         "stop_reason": "finished",
         "fence": 2,
+        "cost_usd": 0.01,
         "task": json.dumps(SCRIPT),
         "briefing": "",
     }
@@ -127,6 +136,21 @@ def well() -> Material:
         "runs_step": [step(1, 1, asked, "tool_use"), step(2, 2, [{"type": "text", "text": "Done."}], "end_turn")],
         "runs_toolcall": [call],
         "runs_attempt": [attempt],
+        "runs_account": [{"run_id": "run", "cap_usd": 1, "spent_usd": 0.01, "reserved_usd": 0}],
+        "runs_allotment": [
+            {
+                "id": 4,
+                "run_id": "run",
+                "period_id": 5,
+                "granted_usd": 0.01,
+                "spent_usd": 0.01,
+                "reserved_usd": 0,
+                "counted_usd": 0.01,
+            }
+        ],
+        "runs_budgetperiod": [
+            {"id": 5, "budget_id": 6, "granted_usd": 0.01, "spent_usd": 0.01, "cap_usd": 0.01, "added_usd": 0}
+        ],
         "approvals_approvalrequest": [{"id": "q", "status": "approved", "consumed_by_attempt": "c"}],
         "approvals_decision": [
             {"request_id": "q", "verdict": "approved", "by_id": 1, "by_name": "amir", "at": at(3), "arguments": None}
@@ -195,6 +219,14 @@ def finding(call: str, finding: str) -> Row:
     return {"who": "olivia", "what": "found", "call": call, "finding": finding, "status": 200}
 
 
+def stopped(scope: str, name: str, since: float, until: float) -> list[Row]:
+    named = {"who": "olivia", "scope": scope, "name": name}
+    return [
+        named | {"what": "stopped", "status": 200, "at": moment(since)},
+        named | {"what": "releases", "at": moment(until)},
+    ]
+
+
 CANCELLED = {"who": "app", "what": "cancelled", "run": "run", "status": 200}
 
 SPOILED: list[tuple[str, str, Spoil]] = [
@@ -206,6 +238,16 @@ SPOILED: list[tuple[str, str, Spoil]] = [
     ("a call of an ended dispatch is open", "lost", lambda m: call(m).update(status="ready")),
     ("an attempt was never settled", "lost", lambda m: m.tables["runs_attempt"][0].update(status="sent")),
     ("it ended before its script", "lost", lambda m: m.tables["runs_step"].pop()),
+    ("a step costs what no dispatch says", MONEY, lambda m: m.tables["runs_step"][0].update(cost_usd=0.006)),
+    ("an account forgot what was spent", MONEY, lambda m: m.tables["runs_account"][0].update(spent_usd=0)),
+    ("an account was passed", MONEY, lambda m: m.tables["runs_account"][0].update(cap_usd=0.009)),
+    ("a reservation was never settled", MONEY, lambda m: m.tables["runs_allotment"][0].update(reserved_usd=0.02)),
+    (
+        "an allotment was drawn that no budget knows of",
+        MONEY,
+        lambda m: m.tables["runs_budgetperiod"][0].update(granted_usd=0),
+    ),
+    ("a budget was passed", MONEY, lambda m: m.tables["runs_budgetperiod"][0].update(cap_usd=0.009)),
     ("an effect happened twice", "duplicated", lambda m: m.ledger.append(m.ledger[1])),
     ("under another key", "duplicated", lambda m: m.ledger.append(m.ledger[1] | {"key": "baton-x"})),
     ("a start became two runs", "duplicated", lambda m: m.tables["runs_run"].append(m.of("runs_run")[0] | {"id": "2"})),
@@ -252,6 +294,9 @@ SPOILED: list[tuple[str, str, Spoil]] = [
         "effects of calls not permitted",
         lambda m: m.of("approvals_decision")[0].update(at=at(5)),
     ),
+    ("a tool was stopped", STOPPED, lambda m: m.people.extend(stopped("tool", "unsafe_http_asks", 3.9, 4.1))),
+    ("an agent was stopped", STOPPED, lambda m: m.people.extend(stopped("agent", "worker", 4.9, 5.1))),
+    ("all was stopped", STOPPED, lambda m: m.people.extend(stopped("all", "", 0.9, 1.1))),
     (
         "failed, and happened",
         "effects of calls said not to have happened",
@@ -272,6 +317,12 @@ SPOILED: list[tuple[str, str, Spoil]] = [
     ("a claim without a fence", leasing.LINE, lambda m: m.of("runs_dispatch")[0].update(fence=1)),
     ("a call without its events", BIJECTION, lambda m: without_events(m, "tool_call_done")),
     ("a decision without its event", BIJECTION, lambda m: without_events(m, "approval_decided")),
+    ("an approval too few", BIJECTION, lambda m: m.of("approvals_approvalrequest")[0].update(approvers=2)),
+    (
+        "an assent without its event",
+        BIJECTION,
+        lambda m: m.tables.update(approvals_assent=[{"id": "a", "request_id": "q", "by_id": 2}]),
+    ),
     ("a step without its event", BIJECTION, lambda m: without_events(m, "step_answered")),
     ("an event without its attempt", BIJECTION, lambda m: m.of("runs_attempt").clear()),
     ("an event without its call", BIJECTION, lambda m: m.of("runs_toolcall").clear()),
@@ -292,8 +343,20 @@ def test_what_is_spoiled_is_found(line: str, spoil: Spoil) -> None:
     assert check(material).count(line) > 0
 
 
-def test_every_line_is_spoiled_at_least_once() -> None:
-    assert {line for _, line, _ in SPOILED} == set(LINES)
+@pytest.mark.parametrize(
+    "stop",
+    [
+        stopped("tool", "unsafe_http_asks", 4.1, 9),  # after it was sent
+        stopped("tool", "unsafe_http_asks", 0, 3.9),  # released before
+        stopped("tool", "keyed_http_asks", 0, 9),
+        stopped("agent", "closer", 0, 9),
+    ],
+)
+def test_what_was_begun_before_a_stop_or_after_it_or_beside_it_is_clean(stop: list[Row]) -> None:
+    material = well()
+    material.people.extend(stop)
+
+    assert check(material).is_clean
 
 
 def test_the_wait_after_a_kill_is_measured_from_the_kill_to_the_next_committed_step() -> None:
@@ -321,3 +384,24 @@ def test_the_checker_shares_no_code_with_what_it_judges() -> None:
     told = subprocess.run([sys.executable, "-S", "-c", asked], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "set()"
+
+
+def told_of_runs() -> set[str]:
+    """The types of events that the platform appends to the chain of a run, where they are written out."""
+    calls = (
+        node
+        for app in ("runs", "approvals")
+        for file in (REPOSITORY / app).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run"
+    )
+    second = (call.args[1] for call in calls if len(call.args) > 1)
+    return {type.value for type in second if isinstance(type, ast.Constant) and isinstance(type.value, str)}
+
+
+def test_every_event_that_the_platform_tells_of_a_run_is_known() -> None:
+    told = told_of_runs()
+
+    assert {"worker_stopped", "node_added", "routed"} <= told
+    assert {type for type in told if not bijection.is_known(type)} == set()
+    assert not bijection.is_known("worker_vanished")

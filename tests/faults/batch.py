@@ -14,7 +14,7 @@ from runs import carrier, reconcile, states
 from runs.models import Dispatch, Run, ToolCall
 from tests.model_fixtures import Process
 from tests.runs import cast
-from tests.runs.cast import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -86,6 +86,7 @@ class Holds:
             "BATON_HOLD_IN": str(folder),
             "BATON_LEASE_SECONDS": str(LEASE_SECONDS),
             "BATON_RECONCILE_SECONDS": "60",  # what this worker does not come for is left to the test
+            "BATON_BREAKER_FAILURES": "1000",  # they fail on purpose, and no breaker is to open on it
             "BATON_DB_POOL": "0",  # more may stand still in a transaction than a pool has connections
         }
 
@@ -93,23 +94,24 @@ class Holds:
         (self.folder / point).touch()
 
     def await_arrivals(self, point: str, count: int) -> None:
-        eventually(lambda: (self.folder / point).stat().st_size >= count, within_seconds=60)
+        eventually(lambda: (self.folder / point).stat().st_size >= count)
 
     def take_down(self, point: str) -> None:
         (self.folder / point).unlink(missing_ok=True)
 
 
-def settle(batch: Batch, *, within_seconds: float = 60) -> None:
+def settle(batch: Batch) -> None:
     """Wait until every run has ended or waits for a person, by other workers' doing."""
     moving = Run.objects.filter(pk__in=[run.pk for run in batch.values()]).exclude(status__in=AT_REST)
-    eventually(lambda: not moving.exists(), within_seconds=within_seconds)
+    left = Dispatch.objects.filter(run__in=moving).values_list("status", "lease_owner", "waiting_on", "due_at")
+    eventually(lambda: not moving.exists(), told=lambda: list(left.all()))
     refresh(batch)
 
 
-def take_over(batch: Batch, *, within_seconds: float = 60) -> None:
+def take_over(batch: Batch) -> None:
     """What another worker and its reconciler do, until every run has ended or waits for a person."""
     ids = [run.pk for run in batch.values()]
-    ends_at = time.monotonic() + within_seconds
+    ends_at = time.monotonic() + PATIENCE_SECONDS
     with ThreadPoolExecutor(8) as threads:
         while moving := Run.objects.filter(pk__in=ids).exclude(status__in=AT_REST):
             assert time.monotonic() < ends_at, f"still at work: {[*moving.values_list('pk', 'status')]}"

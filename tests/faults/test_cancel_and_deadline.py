@@ -19,9 +19,9 @@ from tests.faults import batch, points
 from tests.faults.batch import HALF, Batch, Cell, Holds
 from tests.faults.points import FREE_CALLS, NOT_YET, known_at
 from tests.model_fixtures import Process
-from tests.runs.cast import eventually
 from tests.runs.meanwhile import elsewhere
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.values import Effect, ErrorKind
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -37,7 +37,8 @@ def cancel_at(point: str, holds: Holds, ann: User, bob: User) -> Batch:
     """A run of every kind stands at the point and is cancelled; it goes on when that is done or waits for its lock."""
     prepared = batch.prepare(ann, HALF)
     holds.put_up(point)
-    begun = batch.begin(ann, bob, prepared, HALF)
+    with transaction.atomic():  # all wait before the first call: each call is to one that was not carried yet
+        begun = batch.begin(ann, bob, prepared, HALF)
     holds.await_arrivals(point, len(begun))
     cancels = [elsewhere(partial(cancellation.cancel, run.pk, ann)) for run in begun.values()]
     eventually(lambda: sum(cancel.done() for cancel in cancels) + waiting_for_a_lock() >= len(cancels))
@@ -189,7 +190,7 @@ def test_the_deadline_of_a_call_passes(
     batch.hire(tool_seconds=TOOL_SECONDS)
     slow: dict[str, Any] = {"hold_first": True} if point == "during" else {}
     prepared = batch.prepare(ann, **slow)
-    stack.start_worker(holds.env)
+    stack.start_worker(holds.env | LONG_LEASE)
     holds.put_up(point)
     begun = batch.begin(ann, bob, prepared, **slow)
     if point != "during":

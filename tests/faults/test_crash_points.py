@@ -19,8 +19,8 @@ from tests.faults import batch
 from tests.faults.batch import CELLS, Batch, Cell, Holds
 from tests.faults.points import FREE_CALLS, INTENDED, RECORDED, SENT, known_at, slice_turns
 from tests.model_fixtures import Process
-from tests.runs.cast import eventually
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -36,10 +36,11 @@ def let_a_worker_die(stack: Stack, holds: Holds, ledger: Process, point: str, *p
     slow: dict[str, Any] = {"hold_first": True} if point == "during" else {}
     prepared = batch.prepare(ann, **slow)
     holds.put_up(point)
-    worker = stack.start_worker(holds.env | {"BATON_SLICE_TURNS": slice_turns(point)})
+    # Begun before anybody is at work: else one of them is up for its second slice ahead of one that comes late.
     begun = batch.begin(ann, bob, prepared, **slow)
+    worker = stack.start_worker(holds.env | {"BATON_SLICE_TURNS": slice_turns(point)})
     if point == "during":
-        eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)
+        eventually(lambda: all(batch.made(ledger, begun).values()))
     else:
         holds.await_arrivals(point, len(begun))
     os.kill(worker.pid, signal.SIGKILL)
@@ -93,7 +94,7 @@ def test_another_real_worker_takes_over(stack: Stack, holds: Holds, ledger: Proc
     begun = batch.prepare(ann, hold_first=True)
     first = stack.start_worker(holds.env)
     begun = batch.begin(ann, bob, begun, hold_first=True)
-    eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)
+    eventually(lambda: all(batch.made(ledger, begun).values()))
     os.kill(first.pid, signal.SIGKILL)
 
     stack.start_worker({"BATON_LEASE_SECONDS": str(batch.LEASE_SECONDS), "BATON_RECONCILE_SECONDS": "0.5"})

@@ -19,6 +19,7 @@ from tests.runs import cast
 from tests.runs.cast import event_types
 from tests.runs.meanwhile import leave_to_others
 from tests.stack import Stack
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -63,7 +64,7 @@ def test_poison_is_set_aside_and_nobody_beside_it(
     poison = cast.start(ann, cast.script(cast.call(("poison", {})), cast.text("done")))
     innocent += [ordinary(ann) for _ in range(QUICK)]
     at_work = Run.objects.filter(pk__in=[poison.pk, *[run.pk for run in innocent]]).exclude(status__in=states.RUN.final)
-    cast.eventually(lambda: supervisor.look() or not at_work.exists(), within_seconds=90)  # type: ignore[func-returns-value]
+    eventually(lambda: supervisor.look() or not at_work.exists())  # type: ignore[func-returns-value]
 
     poison.refresh_from_db()
     assert (poison.status, poison.stop_reason) == (states.FAILED, StopReason.QUARANTINED)
@@ -81,17 +82,17 @@ def test_poison_is_set_aside_and_nobody_beside_it(
 def test_the_end_of_its_worker_says_nothing_of_a_suspect(stack: Stack, ann: User, ended_by: signal.Signals) -> None:
     """It is handed back by its own process, which goes with the worker, and is no more suspect than before."""
     hire()
-    run = cast.start(ann, cast.script(cast.text("done") | {"delay_seconds": 60}))
+    run = cast.start(ann, cast.script(cast.text("done") | {"delay_seconds": 2 * PATIENCE_SECONDS}))
     for _ in range(leases.SUSPECT_AFTER):
         one_more_worker_dies(run)
     worker = stack.start_worker({"BATON_GRACE_SECONDS": "1", "BATON_RECONCILE_SECONDS": "0.5"})
     asked = Step.objects.filter(dispatch__run=run, status=states.ASKED)
-    cast.eventually(asked.exists, within_seconds=30)
+    eventually(asked.exists)
     (alone,) = [each for each in psutil.Process(worker.pid).children() if "runs.lone_worker" in each.cmdline()]
 
     worker.send(ended_by)
 
-    cast.eventually(lambda: not alone.is_running() or alone.status() == psutil.STATUS_ZOMBIE, within_seconds=15)
+    eventually(lambda: not alone.is_running() or alone.status() == psutil.STATUS_ZOMBIE)
     dispatch = run.dispatches.get()
     assert (dispatch.status, dispatch.claims_without_progress) == (states.QUEUED, leases.SUSPECT_AFTER)
     assert event_types(run).count("worker_stopped") == 1

@@ -24,8 +24,8 @@ from tests.faults import batch
 from tests.faults.batch import CELLS, Cell
 from tests.model_fixtures import Process
 from tests.runs import cast
-from tests.runs.cast import eventually
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -38,13 +38,13 @@ IN_HAND_SECONDS, READ_ONLY_SECONDS = 2, 5
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """For every session but this test's own; they are cut off, and the new ones take no writes."""
+    """For every session but this test's own; they are cut off and seen gone, and the new ones take no writes."""
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         try:
             cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             yield
@@ -111,9 +111,9 @@ def test_nothing_leaves_and_all_goes_on_by_itself(
         assert Run.objects.filter(pk__in=[run.pk for run in runs]).open().exists(), "it came too late"
 
     at_work = Run.objects.filter(pk__in=[run.pk for run in runs]).exclude(status__in=batch.AT_REST)
-    eventually(lambda: not at_work.exists(), within_seconds=60)
+    eventually(lambda: not at_work.exists())
     cast.decide(cast.request_of(asked), bob)
-    eventually(lambda: Run.objects.get(pk=asked.pk).status == states.SUCCEEDED, within_seconds=30)
+    eventually(lambda: Run.objects.get(pk=asked.pk).status == states.SUCCEEDED)
     hello = {"input": cast.script(cast.text("x")), "agent": "worker"}
     eventually(lambda: ask(f"{stack.url}/api/v1/runs/", hello, **token)[0] == 201)  # an idle session may still refuse
     accounted_for(runs, ledger.get("/effects")[before:])

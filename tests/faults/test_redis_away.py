@@ -26,8 +26,8 @@ from tests.live.clients import Watcher, socket_to
 from tests.live.conftest import signed_in
 from tests.model_fixtures import Process
 from tests.runs import cast
-from tests.runs.cast import eventually
 from tests.stack import Stack, free_port
+from tests.waiting import eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -95,7 +95,7 @@ def works_without_redis(site: Site, ledger: Process, cookie: str) -> list[float]
     """Runs are accepted and carried to their end, API and admin answer; how long each start took."""
     started = [site.post_run() for _ in range(POSTS)]
     ids = [run_id for run_id, _ in started]
-    eventually(lambda: Run.objects.filter(pk__in=ids, status=states.SUCCEEDED).count() == POSTS, within_seconds=20)
+    eventually(lambda: Run.objects.filter(pk__in=ids, status=states.SUCCEEDED).count() == POSTS)
     made = [effect["key"] for effect in ledger.get("/effects")]
     assert all(made.count(str(cast.only_call(run).idempotency_key)) == 1 for run in Run.objects.filter(pk__in=ids))
     assert ask(f"{site.url}/api/v1/runs/{ids[0]}/", **site.token)[0] == 200
@@ -135,7 +135,7 @@ def test_for_long(site: Site, ledger: Process, ann: User) -> None:
         site.redis.wait_ready()
         is_told(False, True, False, True, False)
     last = site.post_run()[0]
-    eventually(lambda: Run.objects.get(pk=last).status == states.SUCCEEDED, within_seconds=10)
+    eventually(lambda: Run.objects.get(pk=last).status == states.SUCCEEDED)
 
 
 def test_who_rings_never_waits_for_a_redis_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_who_rings_never_waits_for_a_redis_that_hangs(tmp_path: Path, monkeypatc
         for _ in range(4):
             doorbell.ring(doorbell.EVENTS, chain="run:x", seq=1)
         took = time.monotonic() - began
-        eventually(lambda: not doorbell.breaker.may_ask(), within_seconds=5)
+        eventually(lambda: not doorbell.breaker.may_ask())
         with pytest.raises(client.TimeoutError):
             hung.publish("x", "y")
         hung.close()

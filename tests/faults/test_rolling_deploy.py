@@ -16,8 +16,9 @@ from tests.faults import batch
 from tests.faults.batch import CELLS
 from tests.model_fixtures import Process, ScriptedModel
 from tests.runs import cast
-from tests.runs.cast import events_of, eventually
+from tests.runs.cast import events_of
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -57,7 +58,7 @@ def test_two_releases_side_by_side(stack: Stack, ledger: Process, ann: User, mod
     stack.start_worker(OLDER)
     newer_runs = start_newer(stack, ann)
     runs = [cast.start(ann, each) for each in scripts()]
-    eventually(lambda: are_done(runs), within_seconds=60)
+    eventually(lambda: are_done(runs))
 
     untouched = Dispatch.objects.filter(run__in=newer_runs)
     assert set(untouched.values_list("status", "fence", "state_version")) == {(states.QUEUED, 0, 2)}
@@ -65,7 +66,7 @@ def test_two_releases_side_by_side(stack: Stack, ledger: Process, ann: User, mod
 
     newer = stack.start_worker(NEWER)
     mixed = [cast.start(ann, each) for each in scripts() + scripts()]
-    eventually(lambda: are_done([*newer_runs, *mixed]), within_seconds=90)
+    eventually(lambda: are_done([*newer_runs, *mixed]))
 
     everything = [*runs, *newer_runs, *mixed]
     assert Counter(Run.objects.get(pk=run.pk).status for run in everything) == {states.SUCCEEDED: len(everything)}

@@ -12,8 +12,9 @@ from orchestrator_site.core import events, verify
 from runs import carrier, reconcile, states
 from runs.models import Dispatch, Run, Step
 from tests.runs import cast
-from tests.runs.cast import at_once, event_types, eventually
+from tests.runs.cast import at_once, event_types
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.values import Effect, Risk
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -27,7 +28,7 @@ def reconcilers(stack: Stack, folder: Path, *, count: int = 3, callables: str = 
         sign = folder / f"reconciler-{number}"
         env = {"BATON_RECONCILE_SECONDS": "0.02", "BATON_READY_FILE": str(sign), "BATON_CALLABLES": callables}
         stack.start_process(sign.name, [sys.executable, "-m", "tests.chaos.reconciler"], env)
-    eventually(lambda: len(list(folder.glob("reconciler-*"))) == count, within_seconds=60)
+    eventually(lambda: len(list(folder.glob("reconciler-*"))) == count)
 
 
 def beats(stack: Stack) -> None:
@@ -82,7 +83,7 @@ def test_two_beats_and_three_reconcilers_fire_each_timer_once(stack: Stack, ann:
     the_moment_comes(sleeping)
 
     at_rest = [Dispatch.objects.due(), ApprovalRequest.objects.open(), Dispatch.objects.unheeded()]
-    eventually(lambda: not any(due.exists() for due in at_rest), within_seconds=60)
+    eventually(lambda: not any(due.exists() for due in at_rest))
     at_once(reconcile.sweep, 4)  # once more, from here: nothing is due any more
 
     once = [1] * OF_EACH_KIND
@@ -111,4 +112,4 @@ def test_control_without_lock_and_condition_timers_fire_twice(stack: Stack, ann:
 
     the_moment_comes(sleeping)
 
-    eventually(lambda: max(fired(sleeping, "dispatch_queued")) > 2, within_seconds=60)
+    eventually(lambda: max(fired(sleeping, "dispatch_queued")) > 2)

@@ -22,9 +22,10 @@ from tests.faults import batch
 from tests.faults.batch import HALF, Batch, Cell, Holds
 from tests.faults.points import FREE_CALLS, INTENDED, SENT, known_at
 from tests.model_fixtures import Process
-from tests.runs.cast import agent, call, claim, event_types, eventually, only_call, script, start, text, tool
+from tests.runs.cast import agent, call, claim, event_types, only_call, script, start, text, tool
 from tests.runs.meanwhile import elsewhere, leave_to_others
 from tests.stack import Stack
+from tests.waiting import eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -45,7 +46,7 @@ def freeze(worker: Child) -> None:
 def wake(worker: Child) -> None:
     """And wait until it has come to the end of all it had in hand."""
     os.kill(worker.pid, signal.SIGCONT)
-    eventually(lambda: tasks(worker, "received") == tasks(worker, "succeeded"), within_seconds=60)
+    eventually(lambda: tasks(worker, "received") == tasks(worker, "succeeded"))
 
 
 def tasks(worker: Child, what: str) -> int:
@@ -59,7 +60,7 @@ def become_zombie_at(point: str, worker: Child, holds: Holds, ledger: Process, a
     holds.put_up(point)
     begun = batch.begin(ann, bob, prepared, HALF, **slow)
     if point == "during":
-        eventually(lambda: all(batch.made(ledger, begun).values()), within_seconds=60)
+        eventually(lambda: all(batch.made(ledger, begun).values()))
     else:
         holds.await_arrivals(point, len(begun))
     freeze(worker)

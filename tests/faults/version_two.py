@@ -6,7 +6,7 @@ from typing import Any
 from runs import state_versions
 from runs.engine import context
 from runs.models import Dispatch
-from runs.orchestration import nodes
+from runs.orchestration import dispatching
 
 
 @state_versions.upgrade
@@ -27,12 +27,12 @@ def first_message(dispatch: Dispatch) -> str:
     return str(envelope["text"])
 
 
-_add = nodes.add
+_row = dispatching.row
 
 
-def add(log: Any, run: Any, agent: Any, task: str, **more: Any) -> Dispatch:
-    return _add(log, run, agent, seal(task), **more)
+def row(log: Any, node: Any, agent: Any, task: str, **more: Any) -> Dispatch:
+    return _row(log, node, agent, seal(task), **more)
 
 
 context.first_message = first_message
-nodes.add = add  # type: ignore[assignment]
+dispatching.row = row  # type: ignore[assignment]

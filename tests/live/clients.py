@@ -13,16 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-PATIENCE_SECONDS = 10.0
-
-
-def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.01)
-    return answer
+from tests.waiting import PATIENCE_SECONDS
 
 
 def socket_to(url: str, path: str, cookie: str = "", **options: Any) -> ClientConnection:

@@ -14,8 +14,9 @@ from django.test import Client
 from orchestrator_site.core import events
 from orchestrator_site.services.child import Child
 from runs.models import Run
-from tests.live.clients import Stream, Watcher, eventually, socket_to
+from tests.live.clients import Stream, Watcher, socket_to
 from tests.stack import Stack, free_port
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def quick_site(stack: Stack, leaving: ExitStack) -> Callable[..., QuickSite]:
         site = QuickSite(f"http://127.0.0.1:{port}", leaving)
         argv = [sys.executable, "-m", "tests.live.quick_web", str(port)]
         site.process = stack.start_process(f"quick-web-{port}", argv, {"BATON_PUBLIC_URL": site.url} | env)
-        eventually(lambda: _answers(site.url) or not site.process.is_alive(), 30)
+        eventually(lambda: _answers(site.url) or not site.process.is_alive())
         assert site.process.is_alive(), site.process.last_words()
         return site
 

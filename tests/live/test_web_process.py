@@ -8,8 +8,8 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 
 from runs.models import Run
-from tests.live.clients import eventually
 from tests.live.conftest import QuickSite, allowed, record, signed_in, writer
+from tests.waiting import eventually
 
 Start = Callable[..., QuickSite]
 

@@ -4,13 +4,15 @@ import json
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from agents.values import AgentKind
-from approvals import states
+from approvals import batches, states
 from approvals.models import ApprovalRequest
 from runs import states as run_states
 from runs.models import Run
+from tests.budgets.cast import budget
 from tests.pages.conftest import ASKED, asks_to_pay_back
 from tests.runs.cast import agent, call, carry_all, decide, only_call, request_of, script, scripts, start, text, tool
 from tools.values import Effect, Risk
@@ -44,6 +46,62 @@ def test_the_card_says_what_would_be_done_why_and_bound_to_what(at, asked, alice
     assert asked.digest[:12] in html
     assert "keyed effect" in html
     assert "started by shop" in html
+
+
+def asks_to_pay_into_an_account_from_a_letter(app):
+    """The account stands in the letter alone, the sum in the request."""
+    tool("read_letter", "tests.blob", brings=("untrusted",))
+    schema = {"type": "object", "properties": {"iban": {"type": "string"}, "sum": {"type": "integer"}}}
+    sinks = {"iban": {"kind": "destination"}, "sum": {"kind": "amount"}}
+    tool("pay", "tests.pay_back", Effect.KEYED, Risk.LOW, input_schema=schema, sinks=sinks, family="payments")
+    agent("desk", "read_letter", "pay")
+    pays = call(("pay", {"iban": "{{result:1}}", "sum": 120}), say="The letter says where to.")
+    played = script(call(("read_letter", {"n": 1, "size": 22})), pays, text("Done."))
+    return carry_all(start(app, f"Pay what the letter says, 120 in all. {played}", agent="desk"))
+
+
+def test_an_argument_that_nobody_vouches_for_says_where_it_comes_from(at, model, app, alice):
+    asked = request_of(asks_to_pay_into_an_account_from_a_letter(app))
+
+    html = at(alice).get(reverse("approvals:page", args=[asked.pk])).content.decode()
+
+    assert html.count('class="remarked"') == 1
+    assert "First appeared in the result of read_letter, step 1" in html
+    assert "“iban” first appeared in the result of read_letter, step 1." in html
+
+
+def test_what_a_person_has_written_instead_bears_no_such_remark(at, model, app, alice):
+    asked = request_of(asks_to_pay_into_an_account_from_a_letter(app))
+
+    post(at(alice), asked, "modified", **{"edit:text?:iban": "DE89370400440532013000", "edit:integer?:sum": "120"})
+
+    html = at(alice).get(reverse("approvals:page", args=[asked.pk])).content.decode()
+    assert 'class="remarked"' not in html
+
+
+def test_what_a_persons_edit_leaves_as_it_was_keeps_its_remark(at, model, app, alice):
+    asked = request_of(asks_to_pay_into_an_account_from_a_letter(app))
+
+    post(
+        at(alice),
+        asked,
+        "modified",
+        **{"edit:text?:iban": asked.content["arguments"]["iban"], "edit:integer?:sum": "1"},
+    )
+
+    html = at(alice).get(reverse("approvals:page", args=[asked.pk])).content.decode()
+    assert "What runs, as edited" in html
+    assert html.count('class="remarked"') == 1
+    assert "First appeared in the result of read_letter, step 1" in html
+
+
+def test_a_run_says_how_a_call_was_ruled_before_a_persons_edit(at, asked, alice):
+    post(at(alice), asked, "modified", **EDIT | {"edit:number:amount": "12"})
+
+    page = at(alice).get(reverse("runs:page", args=[asked.run_id])).content.decode()
+
+    assert page.count("Before the edit") == 1
+    assert asked.reasons[0] in page.partition("Before the edit")[2].partition("</p>")[0]
 
 
 def test_approving_selects_the_next_in_the_queue(at, asked, app, alice):
@@ -213,6 +271,18 @@ def test_a_budget_can_be_raised_by_another_amount(at, model, app, alice):
     assert run.account.cap_usd > 0.75
 
 
+def test_what_nobody_in_particular_asked_for_names_nobody(at, model, app, olga):
+    agent("worker")
+    budget("agent", agent="worker", cap="0.001")
+    asked = request_of(carry_all(start(app, script(text("Hello.")))))
+
+    for url in (reverse("approvals:page", args=[asked.pk]), reverse("approvals:queue")):
+        html = at(olga).get(url).content.decode()
+        assert "The platform asks in" in html
+        assert "started by" not in html
+    assert '<span class="row-foot"><time' in html
+
+
 def test_when_no_model_answers_a_person_reads_what_each_said_and_tries_again(at, unanswered, alice):
     html = at(alice).get(reverse("approvals:queue")).content.decode()
     post(at(alice), unanswered, "approved")
@@ -272,7 +342,7 @@ def test_the_card_on_the_screen_stays_when_more_urgent_ones_arrive(at, asked, ap
     assert f'data-selected="{asked.pk}"' in html
 
 
-@pytest.mark.parametrize(("show", "queries"), [("mine", 10), ("open", 10), ("decided", 10)])
+@pytest.mark.parametrize(("show", "queries"), [("mine", 11), ("open", 11), ("decided", 11)])
 def test_the_queue_costs_the_same_however_long_it_is(at, asked, app, alice, show, queries, django_assert_num_queries):
     client, url = at(alice), f"{reverse('approvals:queue')}?show={show}"
     for amount in range(1, 6):
@@ -282,3 +352,129 @@ def test_the_queue_costs_the_same_however_long_it_is(at, asked, app, alice, show
 
     with django_assert_num_queries(queries):
         client.get(url)
+
+
+def test_whose_a_run_is_can_be_said_on_its_page(at, model, app):
+    """No router is at work, and nothing is known of likeness yet: everybody is offered with what they own."""
+    agent("orders")
+    agent("refunds")
+    run = start(app, script(text("Done.")), agent=None)
+    request = request_of(run)
+
+    html = at(app).get(reverse("runs:page", args=[run.pk])).content.decode()
+    post(at(app), request, "answered", answer="refunds", origin="run")
+
+    assert f'id="request-{request.pk}"' in html
+    assert 'value="orders"><b>orders</b><span>the work of orders</span>' in html
+    assert "Something else: say what it is about" in html
+    assert carry_all(run).dispatches.get().manifest.agent.slug == "refunds"
+
+
+def test_a_person_who_routes_reads_what_was_answered(at, model, app, alice):
+    agent("orders")
+    agent("refunds")
+    run = start(app, "It is broken.", agent=None)
+    post(at(app), request_of(run), "answered", answer="my gloves")
+
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+
+    for said in ("It is broken.", "Asked what it is about, they said: “my gloves”", "the work of orders"):
+        assert said in html
+
+
+@pytest.fixture
+def together(desk, app):
+    """Three refunds of one turn, asked about at once; the first of them."""
+    calls = [
+        ("pay_back", ASKED | {"order_number": n, "amount": amount}) for n, amount in ((1, 10), (2, 12.5), (3, 400))
+    ]
+    carry_all(start(app, script(call(*calls), text("Paid back."))))
+    return ApprovalRequest.objects.open().order_by("place").first()
+
+
+def whole(request):
+    return batches.digest(batches.members(request))
+
+
+def test_calls_alike_stand_in_the_queue_once_with_their_differences(at, together, alice):
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+
+    assert html.count('data-item="') == 1
+    for said in (
+        "3 × Pay back",
+        "Approve all 3",
+        "The same in all of them",
+        "It arrived broken.",
+        "36 times what is usual among the others",
+        "422.5",
+        whole(together)[:12],
+    ):
+        assert said in html, said
+    assert '<span class="count">1</span>' in html
+    assert html.index("<th>Order number</th>") < html.index("<th>Amount</th>")  # as the schema requires them
+    assert "<th>Risk</th>" not in html  # the same for all
+
+
+def test_calls_alike_of_other_risks_say_so_each(at, together, alice):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE approvals_approvalrequest DISABLE TRIGGER approvals_request_frozen")
+        cursor.execute("UPDATE approvals_approvalrequest SET risk = 'critical' WHERE id = %s", [together.pk])
+        cursor.execute("ALTER TABLE approvals_approvalrequest ENABLE TRIGGER approvals_request_frozen")
+
+    assert "<th>Risk</th>" in at(alice).get(reverse("approvals:queue")).content.decode()
+
+
+def test_one_yes_on_the_page_decides_all_of_them(at, together, alice):
+    post(at(alice), together, "approved", digest=whole(together))
+
+    assert set(ApprovalRequest.objects.values_list("status", flat=True)) == {states.APPROVED}
+
+
+def test_decided_one_by_one_each_has_its_own_line(at, together, alice):
+    client = at(alice)
+    client.post(reverse("approvals:split", args=[together.pk]), {"origin": "queue", "show": "mine"})
+
+    html = client.get(reverse("approvals:queue")).content.decode()
+
+    assert html.count('data-item="') == 3
+    assert "Approve all" not in html
+
+
+def test_one_of_them_can_be_looked_at_and_decided_alone(at, together, alice):
+    html = at(alice).get(reverse("approvals:page", args=[together.pk]), {"alone": "1"}).content.decode()
+
+    assert "It is asked together with 2 alike." in html
+    assert f'name="digest" value="{together.digest}"' in html
+    assert 'value="modified"' in html
+
+
+def test_who_may_not_decide_takes_nothing_apart(at, together, app):
+    response = at(app).post(reverse("approvals:split", args=[together.pk]), {"origin": "page"})
+
+    assert response.status_code == 403
+    assert len(batches.members(together)) == 3
+
+
+def test_the_runs_page_asks_once_too(at, together, alice):
+    html = at(alice).get(reverse("runs:page", args=[together.run_id])).content.decode()
+
+    assert html.count("Approve all 3") == 1
+    assert html.count("asked together with 2 alike") == 2
+
+
+def test_several_people_are_shown_on_the_card_and_in_the_queue(at, desk, app, alice, olga):
+    old = request_of(asks_to_pay_back(app))
+    with connection.cursor() as cursor:  # no rule of the built-in policy asks for two
+        cursor.execute("ALTER TABLE approvals_approvalrequest DISABLE TRIGGER approvals_request_frozen")
+        cursor.execute("UPDATE approvals_approvalrequest SET approvers = 2")
+        cursor.execute("ALTER TABLE approvals_approvalrequest ENABLE TRIGGER approvals_request_frozen")
+    request = ApprovalRequest.objects.get(pk=old.pk)
+    post(at(olga), request, "approved")
+
+    html = at(alice).get(reverse("approvals:queue")).content.decode()
+
+    assert html.count("1 of 2 approved") == 2
+    assert "Olga</b> approved at" in html
+    post(at(alice), request, "approved")
+    request.refresh_from_db()
+    assert request.status == states.APPROVED

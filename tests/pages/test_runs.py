@@ -1,5 +1,7 @@
 """Runs on pages: found, started, watched, continued and cancelled."""
 
+import datetime as dt
+import re
 from decimal import Decimal
 
 import pytest
@@ -9,10 +11,12 @@ from agents.values import AgentKind
 from approvals.models import ApprovalRequest
 from orchestrator_site.core.ids import new_id
 from runs import artifacts, presentation, states, views
-from runs.models import Run
+from runs.models import RateLimit, Run
 from runs.states import StopReason
 from tests.pages.conftest import asks_to_pay_back
+from tests.policies.cast import in_force, rule
 from tests.runs.cast import agent, call, carry_all, decide, request_of, script, scripts, start, text, tool
+from tools.policies.values import Window
 from tools.values import Effect, Risk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,16 +109,43 @@ def test_a_refused_call_says_why(at, model, olga):
     assert "Refused because: There is no such tool." in page_of(at(olga), run)
 
 
+def test_a_call_that_waits_for_its_window_says_which_rule_and_when(at, model, olga, alice):
+    tool("look_up", "tests.echo")
+    agent("worker", "look_up")
+    seldom = Window("nights", "UTC", frozenset({(dt.datetime.now(dt.UTC).weekday() + 3) % 7}), dt.time(3), dt.time(4))
+    later = rule("at night", "defer", tool="look_up", window="nights", says="The archive is read at night.")
+    in_force(later, by=olga, second=alice, windows=[seldom])
+    run = carry_all(start(olga, script(call(("look_up", {})), text("Done."))))
+
+    html = page_of(at(olga), run)
+
+    assert "It waits because: The archive is read at night. (Rule “at night”.)" in html
+    assert re.search("Waits for its time to call look_up: [^·]+ · next try <time [^>]+>in [23] days</time>", html)
+
+
+def test_a_call_that_waits_for_a_rate_is_not_said_to_have_run(at, model, olga):
+    tool("look_up", "tests.echo")
+    agent("worker", "look_up")
+    RateLimit.objects.create(scope="tool", name="look_up", count=1, per_seconds=3600)
+    ran, waits = [carry_all(start(olga, script(call(("look_up", {})), text("Done.")))) for _ in range(2)]
+
+    assert "It ran because" in page_of(at(olga), ran)
+    html = page_of(at(olga), waits)
+    assert "It ran because" not in html
+    assert "It was let through because" in html
+    assert "Waits for the rate of tool look_up: 1 call in an hour" in html
+
+
 def test_who_was_routed_to_stands_below_the_router(at, model, olga):
     agent("orders")
     agent("triage", kind=AgentKind.ROUTER)
-    routed = call(("dispatch_to_orders", {"task": "Look."}))
+    routed = call(("dispatch_to_orders", {"task": "Look.", "confidence": 0.9}))
     run = carry_all(start(olga, scripts(triage=[routed], orders=[text("Seen.")]), agent=None))
 
     shown = presentation.run_page(run, olga)
 
-    assert [node.slug for node in shown.roots] == ["triage"]
-    assert [node.slug for node in shown.roots[0].children] == ["orders"]
+    assert [each.agent for each in shown.nodes.shown] == ["triage"]  # type: ignore[union-attr]
+    assert [each.agent for each in shown.nodes.shown[0].inner] == ["orders"]  # type: ignore[union-attr]
     assert "routed by triage" in page_of(at(olga), run)
 
 
@@ -303,7 +334,7 @@ def busy(desk, app, olga, alice):
     return run
 
 
-@pytest.mark.parametrize(("name", "queries"), [("home", 13), ("runs:index", 9), ("runs:uncertain", 7), ("ops", 18)])
+@pytest.mark.parametrize(("name", "queries"), [("home", 17), ("runs:index", 10), ("runs:uncertain", 8), ("ops", 24)])
 def test_list_pages_cost_the_same_however_much_there_is(at, busy, olga, name, queries, django_assert_num_queries):
     client = at(olga)
     client.get(reverse(name))
@@ -319,5 +350,27 @@ def test_a_run_costs_the_same_however_many_steps_it_took(at, model, olga, django
     run = carry_all(start(olga, script(*turns, text("Done."))))
     client = at(olga)
 
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(22):
         page_of(client, run)
+
+
+def test_what_came_with_a_run_is_shown_as_json_and_not_as_this_program_writes_it(at, model, app, olga):
+    agent("worker")
+    run = carry_all(start(app, script(text("Done.")), metadata={"ticket": {"number": 7, "labels": ["late", None]}}))
+
+    html = at(olga).get(reverse("runs:page", args=[run.pk])).content.decode()
+
+    assert "<dt>labels</dt>" in html
+    assert "{&#x27;number" not in html
+
+
+def test_a_long_question_is_asked_whole_and_what_waits_for_it_ends_in_dots(at, model, app, olga):
+    agent("worker", "ask_human")
+    asked = "Which of these is meant? " * 20 + "Say it with its number."
+    run = carry_all(start(app, script(call(("ask_human", {"question": asked})), text("Fine."))))
+
+    html = at(olga).get(reverse("approvals:page", args=[request_of(run).pk])).content.decode()
+
+    assert asked in html
+    assert len(run.waiting_on) == 300
+    assert run.waiting_on.endswith("…")

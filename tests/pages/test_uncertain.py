@@ -36,6 +36,7 @@ def test_the_page_shows_what_was_sent_where_and_by_whom(at, doubtful, olga):
 
     for said in ("ann@example.com", "python:tests.hang", attempt.worker, attempt.idempotency_key, "250 accepted"):
         assert said in html
+    assert 'aria-label="1 uncertain call"' in html, "on a phone the menu that counts them is shut"
 
 
 def test_it_happened_and_the_agent_goes_on_with_the_result(at, doubtful, olga):

@@ -26,6 +26,13 @@ def raise_error(**arguments: Any) -> Any:
     raise RuntimeError("the cupboard is bare")
 
 
+@callables.register("tests.raise_if")
+def raise_if(*, fails: bool) -> str:
+    if fails:
+        raise RuntimeError("this one fails")
+    return "fine"
+
+
 @callables.register("tests.bytes")
 def give_bytes(**arguments: Any) -> Any:
     return b"\x00\xff"

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -38,7 +37,7 @@ def script(*turns: dict[str, Any], loop: bool = False) -> str:
     return json.dumps({"script": list(turns), "loop": loop})
 
 
-def scripts(**turns_by_agent: list[dict[str, Any]]) -> str:
+def scripts(**turns_by_agent: list[dict[str, Any]] | dict[str, Any]) -> str:
     """The input of a run whose agents each play their own turns; keys are slugs with _ for -."""
     return json.dumps({"scripts": {f"You are {slug}.": turns for slug, turns in turns_by_agent.items()}})
 
@@ -87,6 +86,7 @@ def tool(name: str, callable: str, effect: Effect = Effect.PURE, risk: Risk = Ri
     return registry.define(
         name,
         risk=risk,
+        brings=content.pop("brings", ()),
         description=f"Do {name}.",
         input_schema=content.pop("input_schema", ANY_OBJECT),
         executor=ExecutorKind.PYTHON,
@@ -101,6 +101,7 @@ def http_tool(name: str, path: str, effect: Effect, risk: Risk, **content: Any) 
     return registry.define(
         name,
         risk=risk,
+        brings=content.pop("brings", ()),
         description=f"Do {name}.",
         input_schema=ANY_OBJECT,
         executor=ExecutorKind.HTTP,
@@ -177,15 +178,6 @@ def decide(request: ApprovalRequest | None, by: User, verdict: str = "approved",
 
 def only_call(run: Run) -> ToolCall:
     return ToolCall.objects.get(dispatch__run=run)
-
-
-def eventually(question: Callable[[], Any], *, within_seconds: float = 20) -> Any:
-    """The first true answer; fails when there is none in time."""
-    ends_at = time.monotonic() + within_seconds
-    while not (answer := question()):
-        assert time.monotonic() < ends_at, f"did not come true within {within_seconds} s"
-        time.sleep(0.02)
-    return answer
 
 
 def at_once(job: Callable[[], Any], times: int) -> list[Any]:

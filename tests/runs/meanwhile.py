@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from runs import states
+from runs import carrier, states
+from runs.engine import effects
 from runs.models import Dispatch, Run
-from tests.runs.cast import eventually
+from tests.waiting import eventually
 
 Job = Callable[[], Any]
 
@@ -67,7 +68,7 @@ def run_into_us(job: Job) -> Future:
 
 def wait_until_somebody_waits_for_us() -> None:
     """For a lock that our transaction in hand holds."""
-    eventually(_somebody_waits_for_us, within_seconds=10)
+    eventually(_somebody_waits_for_us)
 
 
 def _somebody_waits_for_us() -> bool:
@@ -81,3 +82,16 @@ def _somebody_waits_for_us() -> bool:
 def leave_to_others(run: Run) -> None:
     """The lease that a worker holds on the run's dispatch ran out."""
     Dispatch.objects.filter(run=run, status=states.WORKING).update(lease_until="2020-01-01T00:00Z")
+
+
+def die_before_the_send(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's worker commits the intent of its call, and nobody ever learns whether it was sent."""
+
+    def vanish(intent: Any) -> None:
+        raise Vanished
+
+    with monkeypatch.context() as patch:
+        patch.setattr(effects, "send", vanish)
+        with pytest.raises(Vanished):
+            carrier.carry(run.dispatches.get().pk)
+    leave_to_others(run)

@@ -38,7 +38,8 @@ from tests.runs.cast import (
 )
 from tools import registry
 from tools.models import Tool
-from tools.values import Effect, ErrorKind, ExecutorKind, Policy, Risk
+from tools.policies import versions
+from tools.values import Effect, ErrorKind, ExecutorKind, Risk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -169,6 +170,42 @@ class TestEdits:
 
         assert paid(ledger, run) == [500]
 
+    @pytest.mark.parametrize(
+        ("edits", "event"), [([3], "tool_call_ready"), ([500], "tool_call_edited"), ([500, 3], "tool_call_ready")]
+    )
+    def test_the_ruling_before_one_is_kept(self, pay, ann, bob, carol, edits, event):
+        """In the chain, and with the call."""
+        run = ask_to_pay(ann)
+        ruled = [only_call(run).ruling]
+
+        for amount, by in zip(edits, (bob, carol), strict=False):
+            decide(request_of(run), by, "modified", edit={"amount": amount})
+            ruled.append(only_call(run).ruling)
+
+        *_, before, now = map(canonical.loads, ruled)
+        told = events_of(run, event)[-1]
+        assert told["ruling_before"] == {name: said for name, said in before.items() if name != "before"}
+        assert told["ruling_digest"] == rulings.digest(ruled[-1])
+        assert (now["edited"], now["before"]) == (True, before)
+        assert (before["risk"], "edited" in before) == (("high", False) if len(edits) == 1 else ("critical", True))
+
+    @pytest.mark.parametrize("edit", [{"iban": "x-1"}, {"iban": "x-2"}])
+    def test_whoever_else_has_to_approve_it_is_told_of_what_was_left_as_it_was(self, model, ann, bob, edit):
+        """Asked by whoever was sent something that anybody may have written, which the amount stands in as well."""
+        pays = {"iban": {"kind": "destination"}, "amount": {"kind": "amount"}}
+        schema = {"type": "object", "properties": {"iban": {"type": "string"}, "amount": {"type": "integer"}}}
+        tool("pay", "tests.effect", Effect.UNSAFE, Risk.HIGH, input_schema=schema, risk_rules=[LARGE], sinks=pays)
+        agent("worker", "pay")
+        asking = script(call(("pay", {"iban": "x-1", "amount": 5})), text("Paid."))
+        run = carry_all(start(ann, asking, input_labels=["untrusted"]))
+
+        decide(request_of(run), bob, "modified", edit={"amount": 500} | edit)
+
+        reasons = " ".join(request_of(run).reasons)
+        assert "More than 100." in reasons
+        assert "“amount”" not in reasons
+        assert ("“iban” first appeared in the request" in reasons) is (edit["iban"] == "x-1")
+
     def test_what_the_run_waits_for_stays_the_first_of_its_calls(self, pay, ann, bob):
         run = ask_to_pay(ann, 5, 6)
         second = ToolCall.objects.get(position=1).request
@@ -178,9 +215,9 @@ class TestEdits:
 
         assert run.waiting_on == "a person's approval of pay (high risk)"
 
-    def test_one_made_under_a_newer_policy_runs(self, pay, ann, bob, ledger, monkeypatch):
+    def test_one_made_under_a_newer_policy_runs(self, pay, ann, bob, ledger):
         run = ask_to_pay(ann)
-        monkeypatch.setattr(rulings, "POLICY", Policy(version="built-in-2"))
+        versions.publish(versions.draft(by=bob), by=bob)
 
         decide(request_of(run), bob, "modified", edit={"amount": 3})
         run = carry_all(run)
@@ -418,6 +455,7 @@ class TestSeveralCallsOfOneTurn:
         registry.define(
             "note",
             risk=Risk.LOW,
+            brings=(),
             description="Note it.",
             input_schema={"type": "object"},
             executor=ExecutorKind.HTTP,

@@ -4,12 +4,13 @@ import threading
 from decimal import Decimal
 
 import pytest
+from django.db.models import F
 
 from approvals import decisions
 from approvals.errors import InvalidEdit
 from orchestrator_site.core import events
 from runs import budgets, engine, intake, leases, states
-from runs.budgets import Scope
+from runs.budgets import Purse, Scope, Short
 from runs.engine import asking, recording
 from runs.errors import BadRequest
 from runs.models import Account, Dispatch, Step
@@ -152,14 +153,19 @@ def test_an_agents_own_cap_asks_for_its_own_top_up(model, ann, bob):
     assert Dispatch.objects.get().cost_cap_usd > Decimal("0.001")
 
 
+def reserve(dispatch, amount):
+    with events.recording() as log:
+        return budgets.reserve(log, dispatch, Decimal(amount), Purse(has_account=True))
+
+
 def test_parallel_reservations_never_exceed_the_cap(model, ann):
     agent()
     run = start(ann, "a run", budget_usd=Decimal("0.10"))
     dispatch = run.dispatches.get()
 
-    answers = at_once(lambda: budgets.reserve(dispatch, Decimal("0.03"), capped_run=True), 20)
+    answers = at_once(lambda: reserve(dispatch, "0.03"), 20)
 
-    assert sorted(map(str, answers)) == sorted(["None"] * 3 + [Scope.RUN] * 17)
+    assert sorted(map(str, answers)) == sorted(["[]"] * 3 + [str(Short(Scope.RUN))] * 17)
     assert account(run).reserved_usd == Decimal("0.09")
 
 
@@ -171,7 +177,7 @@ def test_control_read_first_and_then_written_they_would(model, ann):
         seen = account(run)
         if seen.remaining_usd >= Decimal("0.03"):
             together.wait(10)
-            Account.objects.filter(run=run).update(reserved_usd=budgets.F("reserved_usd") + Decimal("0.03"))
+            Account.objects.filter(run=run).update(reserved_usd=F("reserved_usd") + Decimal("0.03"))
 
     together = threading.Barrier(20)
     at_once(reserve_carelessly, 20)
@@ -183,12 +189,12 @@ def test_what_is_settled_makes_room_again(model, ann):
     agent()
     dispatch = start(ann, "a run", budget_usd=Decimal("0.10")).dispatches.get()
 
-    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
-    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) == Scope.RUN
+    assert reserve(dispatch, "0.09") == []
+    assert reserve(dispatch, "0.09") == Short(Scope.RUN)
     with events.recording() as log:
         budgets.settle(log, dispatch, Decimal("0.09"), Decimal("0.01"))
 
-    assert budgets.reserve(dispatch, Decimal("0.09"), capped_run=True) is None
+    assert reserve(dispatch, "0.09") == []
 
 
 def test_a_reply_that_was_lost_counts_in_full_and_is_marked_an_estimate(model, ann):

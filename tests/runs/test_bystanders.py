@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,23 +16,12 @@ from orchestrator_site.core.models import Event, Observation
 from runs import carrier, doorbells, leases, orchestration, reconcile, states
 from runs.engine import effects, settling
 from runs.models import Attempt, Dispatch
-from runs.orchestration import overview
+from runs.orchestration import flow
 from runs.reconcile import Reconciler
 from runs.states import StopReason
-from tests.runs.cast import (
-    agent,
-    at_once,
-    call,
-    carry_all,
-    claim,
-    eventually,
-    script,
-    scripts,
-    start,
-    text,
-    tool,
-)
+from tests.runs.cast import agent, at_once, call, carry_all, claim, script, scripts, start, text, tool
 from tests.runs.meanwhile import elsewhere, just_before
+from tests.waiting import eventually
 from tools import executors
 from tools.values import Effect, ToolResult
 
@@ -48,7 +38,7 @@ class TestAPlanOfSeveral:
         agent("orders")
         agent("refunds")
         agent("router", kind=AgentKind.ROUTER)
-        both = call(*[(f"dispatch_to_{slug}", {"task": "Do it."}) for slug in ("orders", "refunds")])
+        both = call(*[(f"dispatch_to_{slug}", {"task": "Do it.", "confidence": 0.9}) for slug in ("orders", "refunds")])
         return start(ann, scripts(router=[both], orders=[text("1")], refunds=[text("2")]), agent=None)
 
     def test_goes_on_when_the_worker_dies_between_the_end_of_a_node_and_the_next(self, run, monkeypatch):
@@ -56,7 +46,7 @@ class TestAPlanOfSeveral:
         with monkeypatch.context() as patch:
             patch.setattr(orchestration, "advance", lambda run_id: None)
             carrier.carry(run.dispatches.get(number=2).pk)
-        assert run.dispatches.get(number=3).status == states.BLOCKED
+        assert run.nodes.get(number=3).status == states.BLOCKED
 
         reconcile.sweep()
 
@@ -81,14 +71,14 @@ class TestARunThatCannotBeMoved:
     def runs(self, model, ann, monkeypatch):
         agent()
         runs = [start(ann, script(DONE)) for _ in range(3)]
-        original = overview.look
+        original = flow.run_on
 
-        def look(run):
-            if run.pk == runs[1].pk:
+        def run_on(moves):
+            if moves.run.pk == runs[1].pk:
                 raise RuntimeError("poison")
-            return original(run)
+            return original(moves)
 
-        monkeypatch.setattr(overview, "look", look)
+        monkeypatch.setattr(flow, "run_on", run_on)
         return runs
 
     def test_does_not_keep_others_from_being_woken(self, runs):
@@ -211,11 +201,13 @@ class TestLeases:
         agent("worker", "read", limits={"tool_calls_per_turn": 16})
         reads = call(*[("read", {"n": n}) for n in range(2 * settling.PARALLEL)])
         runs = [start(ann, script(reads, DONE)) for _ in range(5)]
-        sent, begun = [], []
+        sent: list[Any] = []
+        begun: list[Any] = []
         intend = effects.intend
 
         def count_sent(*args):
             intents = intend(*args)
+            assert isinstance(intents, list)
             sent.extend(intents)
             return intents
 

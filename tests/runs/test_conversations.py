@@ -6,7 +6,7 @@ from agents import manifests
 from orchestrator_site.core.ids import new_id
 from runs.errors import BadRequest
 from runs.models import Conversation, Run
-from runs.orchestration import nodes
+from runs.orchestration import dispatching
 from tests.runs.cast import agent, carry_all, person, script, start, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,7 +51,7 @@ def test_only_the_newest_are_read(model, ann):
     conversation = Conversation.objects.create(owner=ann)
     made = [
         Run.objects.create(owner=ann, source="api", input=f"q{n}", output=f"a{n}", conversation=conversation)
-        for n in range(nodes.HISTORY_RUNS + 2)
+        for n in range(dispatching.HISTORY_RUNS + 2)
     ]
     Run.objects.update(status="succeeded")
 

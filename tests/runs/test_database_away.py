@@ -12,8 +12,9 @@ from runs import carrier, engine, leases, states
 from runs.engine import asking, effects, persistence
 from runs.models import Attempt, Dispatch
 from tests.model_fixtures import Process, ScriptedModel
-from tests.runs.cast import agent, call, carry_all, event_types, eventually, only_call, script, start, text, tool
+from tests.runs.cast import agent, call, carry_all, event_types, only_call, script, start, text, tool
 from tests.runs.meanwhile import elsewhere
+from tests.waiting import eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -139,7 +140,7 @@ def test_a_dispatch_that_had_to_be_dropped_is_soon_free_and_the_claim_does_not_c
         cut_at(monkeypatch, asking, "before_reply_commit")
         assert carrier.carry(run.dispatches.get().pk)
         assert run.dispatches.get().status == states.WORKING
-        eventually(lambda: Dispatch.objects.forgotten().exists(), within_seconds=5)
+        eventually(lambda: Dispatch.objects.forgotten().exists())
 
     run = carry_all(run)
 

@@ -7,7 +7,8 @@ from agents.models import Agent
 from approvals import decisions
 from approvals.errors import InvalidEdit
 from approvals.models import ApprovalRequest
-from runs import artifacts, cancellation, platform_tools, states
+from runs import artifacts, cancellation, states
+from runs.handing_over import proposals
 from runs.models import Artifact, Handoff
 from runs.states import StopReason
 from tests.runs.cast import agent, call, carry_all, decide, event_types, overdue, request_of, scripts, start, text
@@ -41,7 +42,8 @@ def test_a_proposal_pauses_the_run_and_dispatches_nobody(pair, ann):
     assert run.dispatches.get().stop_reason == StopReason.HANDED_OFF
     content = request_of(run).content
     assert (content["source"], content["target"], content["task"]) == ("clerk", "payer", TASK)
-    assert (content["preconditions"], content["confidence"]) == (["The order exists."], 0.75)
+    said = {"says": "The order exists.", "check": "", "outcome": "said", "why": ""}
+    assert (content["preconditions"], content["confidence"]) == ([said], 0.75)
 
 
 def test_an_accepted_handoff_gives_the_target_the_task_verbatim(pair, ann, bob, model):
@@ -73,10 +75,10 @@ def test_the_target_can_read_what_was_passed_by_reference(pair, ann, bob, model)
     assert run.output == "It says order 7 cost 5."
 
 
-def test_a_person_may_reword_the_task_and_nothing_else(pair, ann, bob, model):
+def test_a_person_may_reword_the_task(pair, ann, bob, model):
     run = propose(ann)
 
-    for edit in ({"target": "clerk"}, {"task": "x", "target": "clerk"}, {"task": "  "}, {"task": 5}, {}):
+    for edit in ({"reason": "x"}, {"task": "x", "artifacts": []}, {"task": "  "}, {"task": 5}, {}):
         with pytest.raises(InvalidEdit, match="task"):
             decide(request_of(run), bob, "modified", edit=edit)
     reworded = scripts(payer=[text("Paid 3.")])
@@ -172,13 +174,13 @@ def test_another_runs_artifact_cannot_be_passed_on(pair, ann):
 
     run = carry_all(start(ann, input, agent="clerk"))
 
-    assert run.output == f"This run has no artifact '{kept.reference}'."
+    assert run.output == f"There is no artifact '{kept.reference}' that you may read."
     assert Artifact.objects.filter(run=other).exists()
 
 
 def test_handing_over_ends_at_a_depth(pair, ann):
     run = start(ann, scripts(clerk=[proposal(), text("{{result:1}}")]), agent="clerk")
-    run.dispatches.update(depth=platform_tools.HANDOFF_DEPTH)
+    run.dispatches.update(depth=proposals.HANDOFF_DEPTH)
 
     run = carry_all(run)
 
@@ -187,7 +189,7 @@ def test_handing_over_ends_at_a_depth(pair, ann):
 
 def test_control_one_above_the_depth_it_is_proposed(pair, ann):
     run = start(ann, scripts(clerk=[proposal()]), agent="clerk")
-    run.dispatches.update(depth=platform_tools.HANDOFF_DEPTH - 1)
+    run.dispatches.update(depth=proposals.HANDOFF_DEPTH - 1)
 
     run = carry_all(run)
 

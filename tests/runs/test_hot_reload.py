@@ -7,8 +7,8 @@ from agents.models import Agent, WorkerRoster
 from runs import doorbells, states
 from runs.models import Run
 from tests.runs import cast
-from tests.runs.cast import eventually
 from tests.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,8 +22,11 @@ def ask(ann, *turns) -> Run:
     run = cast.start(ann, cast.scripts(triage=list(turns), warranty=[cast.text("Noted.")]), agent=None)
     for dispatch in run.dispatches.open():
         doorbells.ring(dispatch.pk)
-    eventually(lambda: Run.objects.get(pk=run.pk).is_final, within_seconds=30)
+    eventually(lambda: Run.objects.get(pk=run.pk).is_final)
     return Run.objects.get(pk=run.pk)
+
+
+CLAIM = ("dispatch_to_warranty", {"task": "Take the claim.", "confidence": 0.9})
 
 
 def test_an_agent_published_while_workers_run_is_dispatched_to_at_once_and_gone_when_retired(
@@ -36,13 +39,17 @@ def test_an_agent_published_while_workers_run_is_dispatched_to_at_once_and_gone_
 
     cast.agent("warranty")
 
-    eventually(lambda: every_worker_serves(roster.database_epoch(), workers=2), within_seconds=5)
-    run = ask(ann, cast.call(("dispatch_to_warranty", {"task": "Take the claim."})))
+    eventually(lambda: every_worker_serves(roster.database_epoch(), workers=2))
+    run = ask(ann, cast.call(CLAIM))
     assert (run.status, run.output) == (states.SUCCEEDED, "Noted.")
 
     manifests.retire(Agent.objects.get(slug="warranty"), by=None)
 
-    eventually(lambda: every_worker_serves(roster.database_epoch(), workers=2), within_seconds=5)
-    run = ask(ann, cast.call(("dispatch_to_warranty", {"task": "Take the claim."})), cast.text("Nobody does that."))
+    eventually(lambda: every_worker_serves(roster.database_epoch(), workers=2))
+    run = ask(
+        ann,
+        cast.call(CLAIM),
+        cast.text("Nobody does that."),
+    )
     assert run.output == "Nobody does that."
     assert "dispatch_to_warranty" not in [tool["name"] for tool in model.requests()[-1]["tools"]]

@@ -7,7 +7,8 @@ from django.test.utils import CaptureQueriesContext
 from orchestrator_site.core import events
 from runs import carrier, reconcile, states
 from runs.models import Dispatch, Run
-from runs.orchestration import nodes
+from runs.orchestration import flow, nodes
+from runs.orchestration.nodes import Moves, Place
 from tests.runs.cast import agent, call, carry_all, script, start, text, tool
 from tools.values import Effect, Risk
 
@@ -26,26 +27,29 @@ def carry_and_go(monkeypatch):
     return carry
 
 
-def add(run, task, *parents):
+def add(run, *tasks):
+    """Nodes within the run's first one, each after the one before it in its list."""
     with events.recording() as log:
-        held = Run.objects.select_for_update(of=("self",), no_key=True).get(pk=run.pk)
-        return nodes.add(log, held, run.agent, task, origin="run", parents=parents)
+        moves = Moves(log, Run.objects.select_for_update(of=("self",), no_key=True).get(pk=run.pk))
+        outer = moves.node(run.nodes.get(number=1).pk)
+        places = [Place(f"n{n}", task, agent=run.agent, after=after) for n, (task, after) in enumerate(tasks)]
+        nodes.add(moves, outer, places)
+        flow.run_on(moves)
 
 
 def test_a_node_is_started_although_another_one_waits_for_a_person(model, ann, carry_and_go):
     tool("pay", "tests.echo", Effect.UNSAFE, Risk.HIGH)
     agent("worker", "pay")
-    run = start(ann, script(text("Looked.")))
-    first = run.dispatches.get()
-    asking = add(run, script(call(("pay", {})), text("Paid.")))
-    blocked = add(run, script(text("Told.")), first)
-    for node in (first, asking):
-        carry_and_go(node)
-    assert Dispatch.objects.get(pk=asking.pk).status == states.WAITING
+    run = start(ann, script(text("Begun.")))
+    looks, asks, tells = script(text("Looked.")), script(call(("pay", {})), text("Paid.")), script(text("Told."))
+    add(run, (looks, []), (asks, []), (tells, [0]))
+    for number in (2, 3):
+        carry_and_go(run.dispatches.get(number=number))
+    assert run.dispatches.get(number=3).status == states.WAITING
 
     assert reconcile.advance_left_behind() == 1
 
-    assert Dispatch.objects.get(pk=blocked.pk).status == states.QUEUED
+    assert run.dispatches.get(number=4).status == states.QUEUED
 
 
 def test_a_run_is_left_behind_once(model, ann, carry_and_go):

@@ -31,7 +31,7 @@ def commits(queries):
 def test_of_a_plain_turn_and_of_a_pure_call(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
-    carry_all(start(ann, script(text("The roster is in memory now."))))
+    carry_all(start(ann, script(call(("echo", {})), text("Roster and policy are in memory now."))))
     run = start(ann, script(call(("echo", {"n": 1})), call(("echo", {"n": 2})), text("Hello.")))
     loop = engine.Loop(claim(run), is_new=True)
 
@@ -58,7 +58,7 @@ def test_calls_side_by_side_cost_no_more_than_one(model, ann):
     tool("echo", "tests.echo")
     agent("worker", "echo")
 
-    carry_all(start(ann, script(text("The roster is in memory now."))))
+    carry_all(start(ann, script(call(("echo", {})), text("Roster and policy are in memory now."))))
 
     def two_turns(calls):
         run = start(ann, script(call(*[("echo", {"n": n}) for n in range(calls)]), text("Hello.")))

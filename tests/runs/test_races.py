@@ -35,7 +35,7 @@ from tests.runs.cast import (
     tool,
 )
 from tests.runs.meanwhile import (
-    Vanished,
+    die_before_the_send,
     elsewhere,
     just_after,
     just_before,
@@ -63,19 +63,6 @@ def acting(effect, risk=Risk.LOW):
     if risk == Risk.LOW:
         Tool.objects.update(confirmation="never")
     agent("worker", "act")
-
-
-def die_before_the_send(run, monkeypatch):
-    """Its worker commits the intent of the call, and nobody ever learns whether it was sent."""
-
-    def vanish(intent):
-        raise Vanished
-
-    with monkeypatch.context() as patch:
-        patch.setattr(effects, "send", vanish)
-        with pytest.raises(Vanished):
-            carrier.carry(run.dispatches.get().pk)
-    leave_to_others(run)
 
 
 @pytest.fixture
@@ -309,9 +296,9 @@ class TestLocks:
         }
         original, others = artifacts.keep, []
 
-        def keep(*args):
+        def keep(*args, **more):
             others.append(run_into_us(jobs[other]))
-            return original(*args)
+            return original(*args, **more)
 
         monkeypatch.setattr(artifacts, "keep", keep)
         carrier.carry(run.dispatches.get().pk)

@@ -9,7 +9,8 @@ from approvals.errors import AnswerNeeded, InvalidEdit, NotAllowedToDecide
 from approvals.models import OPERATOR, REQUESTER, ApprovalRequest
 from runs import artifacts, cancellation, carrier, platform_tools, states
 from runs.engine import settling
-from runs.models import Artifact, Route
+from runs.models import Artifact, Plan, Route
+from runs.planning import checking
 from runs.states import StopReason
 from tests.runs.cast import (
     agent,
@@ -38,7 +39,7 @@ def desk(model):
 
 
 def to(slug, task="Do it."):
-    return (f"dispatch_to_{slug}", {"task": task})
+    return (f"dispatch_to_{slug}", {"task": task, "confidence": 0.9})
 
 
 ASK = call(("ask_human", {"question": "Which order?", "candidates": ["1", "2"]}))
@@ -89,9 +90,7 @@ def test_a_router_that_answers_in_words_declines(desk, ann):
     assert agents_of(run) == ["router"]
 
 
-def test_without_a_router_a_run_that_names_nobody_says_so(model, ann):
-    agent("orders")
-
+def test_where_nobody_is_at_work_a_run_that_names_nobody_says_so(model, ann):
     run = carry_all(start(ann, "hello", agent=None))
 
     assert (run.status, run.stop_reason) == (states.FAILED, StopReason.NEEDS_HUMAN)
@@ -198,14 +197,14 @@ class TestSeveralSteps:
         router = run.dispatches.get()
         assert carrier.carry(router.pk)
 
-        _, first, second = run.dispatches.order_by("number")
-        assert (first.status, second.status) == (states.QUEUED, states.BLOCKED)
+        _, first, second = run.nodes.order_by("number")
+        assert (first.status, second.status) == (states.WORKING, states.BLOCKED)
         run = carry_all(run)
 
         message = model.requests()[-1]["messages"][0]["content"][0]["text"]
         (kept,) = Artifact.objects.all()
         assert message.startswith("Task: Pay it back.")
-        assert f"Result of orders ({kept.reference}): Order 7 cost 5." in message
+        assert f"Result of orders-1 (orders) ({kept.reference}): Order 7 cost 5." in message
         assert (run.status, run.output) == (states.SUCCEEDED, "Order 7 cost 5.\n\nPaid 5.")
 
     def test_the_second_reads_the_firsts_result_whole_by_its_reference(self, desk, ann):
@@ -250,7 +249,7 @@ class TestSeveralSteps:
 
         run = ask_for(ann, [call(to("orders"), to("refunds"))], orders=[cut])
 
-        first, second = run.dispatches.order_by("number")[1:]
+        first, second = run.nodes.order_by("number")[1:]
         assert (first.stop_reason, second.status) == (StopReason.MAX_TOKENS, states.SKIPPED)
         assert (run.status, run.stop_reason, run.output) == (states.FAILED, StopReason.MAX_TOKENS, "So far.")
 
@@ -258,8 +257,8 @@ class TestSeveralSteps:
         run = start(ann, scripts(router=[call(to("orders"), to("refunds"))]), agent=None)
         original = platform_tools.add_route
 
-        def add_and_retire(*args):
-            route = original(*args)
+        def add_and_retire(*args, **more):
+            route = original(*args, **more)
             Agent.objects.filter(slug="orders").update(active=False)
             return route
 
@@ -267,7 +266,7 @@ class TestSeveralSteps:
             patch.setattr(platform_tools, "add_route", add_and_retire)
             run = carry_all(run)
 
-        first, second = run.dispatches.order_by("number")[1:]
+        first, second = run.nodes.order_by("number")[1:]
         assert (first.stop_reason, second.status) == (StopReason.REFUSED, states.SKIPPED)
         assert run.status == states.FAILED
 
@@ -276,13 +275,13 @@ class TestSeveralSteps:
         agent("orders", "propose_handoff", handoff_targets=("payer",))
         handing = call(("propose_handoff", {"target": "payer", "reason": "r", "task": scripts(payer=[text("Paid.")])}))
         run = ask_for(ann, [call(to("orders"), to("refunds"))], orders=[handing], refunds=[text("Told.")])
-        assert run.dispatches.get(number=3).status == states.BLOCKED
+        assert run.nodes.get(number=3).status == states.BLOCKED
 
         decide(request_of(run), bob)
         run = carry_all(run)
 
-        assert agents_of(run) == ["router", "orders", "refunds", "payer"]
-        assert "Result of payer" in run.dispatches.get(number=3).briefing
+        assert agents_of(run) == ["router", "orders", "payer", "refunds"]
+        assert "Result of orders-1 (payer)" in run.dispatches.get(number=4).briefing
         assert run.output == "Paid.\n\nTold."
 
 
@@ -335,3 +334,50 @@ def test_a_reference_that_is_none_finds_nothing(desk, ann, reference):
     run = start(ann, "x", agent="orders")
 
     assert artifacts.find(run.pk, reference) is None
+
+
+class TestSeveralDecisions:
+    def both(self, owner):
+        routed = call(to("orders", "Look."), to("refunds", "Pay."))
+        return ask_for(owner, [routed], orders=[text("Seen.")], refunds=[text("Paid.")])
+
+    def test_make_a_plan(self, desk, ann):
+        run = self.both(ann)
+
+        made = Plan.objects.get(run=run)
+        assert (made.source, made.made_by, made.status) == ("router", "agent:router", states.ACCEPTED)
+        assert [each["depends_on"] for each in made.content["nodes"]] == [[], ["orders-1"]]
+        assert {node.plan_id for node in run.nodes.filter(number__gt=1)} == {made.pk}
+        assert (run.status, run.output) == (states.SUCCEEDED, "Seen.\n\nPaid.")
+        assert [event["agent"] for event in events_of(run, "routed")] == ["orders", "refunds"]
+
+    def test_are_a_persons_to_approve_as_any_plan_is(self, desk, ann, bob, settings):
+        settings.BATON_ASK_FOR_PLANS = "always"
+        run = self.both(ann)
+        assert (run.status, run.waiting_on) == (states.WAITING, "a person to approve the plan")
+        assert agents_of(run) == ["router"]
+
+        decide(request_of(run), bob)
+        run = carry_all(run)
+
+        assert (run.status, run.output) == (states.SUCCEEDED, "Seen.\n\nPaid.")
+        assert "The request, in the person's own words:" in run.dispatches.get(number=2).briefing
+        assert all(route.node_id for route in Route.objects.all())
+
+    def test_are_carried_out_as_a_person_edits_them(self, desk, ann, bob, settings):
+        settings.BATON_ASK_FOR_PLANS = "always"
+        run = self.both(ann)
+        only = [{"key": "orders-1", "agent": "refunds", "task": "Look."}]
+
+        decide(request_of(run), bob, "modified", edit={"content": {"nodes": only}})
+        run = carry_all(run)
+
+        assert (agents_of(run), run.output) == (["router", "refunds"], "Paid.")
+        assert [route.node_id is not None for route in Route.objects.order_by("number")] == [True, False]
+
+    def test_are_no_more_than_a_run_may_have(self, desk, ann, monkeypatch):
+        monkeypatch.setattr(checking, "NODE_LIMIT", 1)
+        run = self.both(ann)
+
+        assert (run.status, run.stop_reason) == (states.FAILED, StopReason.REFUSED)
+        assert "2 nodes are more than the 1 that the run may have" in run.nodes.get().message

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 import pytest
 from django.contrib.auth.models import User
 
-from orchestrator_site.core import events
+from agents.values import AgentKind
 from runs import carrier, leases, reconcile, state_versions, states
 from runs.models import Dispatch, Run
-from runs.orchestration import nodes
 from runs.states import StopReason
 from tests.model_fixtures import ScriptedModel
-from tests.runs.cast import agent, carry_all, claim, event_types, events_of, script, start, text
+from tests.runs.cast import agent, call, carry_all, claim, event_types, events_of, script, scripts, start, text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
@@ -59,22 +58,19 @@ class TestAnOlderProcess:
 
         assert Dispatch.objects.get().status == states.WAITING
 
-    def test_leaves_what_comes_after_its_own_to_the_newer(self, ann: User) -> None:
+    def test_starts_what_comes_next_in_its_own_version_and_the_newer_brings_that_up(self, ann: User) -> None:
         agent()
-        run = start(ann, script(text("First.")))
-        with next_release(), events.recording() as log:
-            first = run.dispatches.get()
-            second = nodes.add(log, run, first.manifest.agent, "x", origin="route", parents=[first])
+        agent("router", kind=AgentKind.ROUTER)
+        run = start(
+            ann, scripts(router=[call(("dispatch_to_worker", {"task": "Do it.", "confidence": 0.9}))]), agent=None
+        )
+        carrier.carry(run.dispatches.get().pk)
 
-        carry_all(run)
-        second.refresh_from_db()
-        assert (second.status, second.briefing) == (states.BLOCKED, "")
-
+        following = run.dispatches.get(number=2)
+        assert following.state_version == 1
         with next_release():
-            reconcile.advance_left_behind()
-        second.refresh_from_db()
-        assert second.status == states.QUEUED
-        assert "First." in second.briefing
+            assert leases.claim(following.pk) is not None
+        assert run.dispatches.get(number=2).state_version == 2
 
     def test_control_the_newer_takes_it(self, newer: Run) -> None:
         with next_release():

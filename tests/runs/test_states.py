@@ -9,7 +9,7 @@ from orchestrator_site.core.models import Event
 from orchestrator_site.core.transitions import IllegalTransition, StaleRow, machine
 from runs import lifecycle, states
 from runs.lifecycle import AttemptEnd
-from runs.models import Attempt, Dispatch, Handoff, Run, Step, ToolCall
+from runs.models import Attempt, Dispatch, Handoff, Node, Plan, Run, Step, ToolCall
 from runs.states import StopReason
 from tests.runs.cast import agent, call, carry_all, event_types, script, start, text, tool
 
@@ -20,6 +20,8 @@ MACHINES = {
     ToolCall: states.TOOL_CALL,
     Attempt: states.ATTEMPT,
     Handoff: states.HANDOFF,
+    Node: states.NODE,
+    Plan: states.PLAN,
 }
 PAIRS = [(kind, before, after) for kind, each in MACHINES.items() for before in each.table for after in each.table]
 
@@ -39,6 +41,8 @@ def rows(model, ann):
         ToolCall: ToolCall.objects.get(),
         Attempt: Attempt.objects.get(),
         Handoff: handoff,
+        Node: dispatch.node,
+        Plan: Plan.objects.create(run=run, node=dispatch.node, source="template", proposed={}, content={}),
     }
 
 
@@ -120,8 +124,6 @@ def test_every_status_can_be_reached_and_left_or_is_an_end(each):
     first = next(iter(each.table))
     seen: set[str] = set()
     following = {first}
-    if each is states.DISPATCH:
-        following = {states.BLOCKED, states.QUEUED}
     while following - seen:
         status = (following - seen).pop()
         seen.add(status)
@@ -152,6 +154,8 @@ MOVES = {
         states.PROPOSED,
         lambda log, row: lifecycle.move_handoff(log, row.source.run_id, row, states.DECLINED),
     ),
+    "node": (Node, states.READY, lambda log, row: lifecycle.move_node(log, row, states.WORKING)),
+    "plan": (Plan, states.PROPOSED, lambda log, row: lifecycle.move_plan(log, row, states.ACCEPTED)),
 }
 
 
@@ -208,7 +212,8 @@ def test_a_runs_log_tells_the_whole_story_in_order_and_stands_up_to_the_verifier
         "step_asked",
         "step_answered",
         "dispatch_succeeded",
+        "node_succeeded",
         "run_succeeded",
     ]
-    assert [event.seq for event in events.of_run(run.pk)] == list(range(1, 13))
+    assert [event.seq for event in events.of_run(run.pk)] == list(range(1, 14))
     assert verify.chain(run_chain(run.pk)) is None

@@ -13,6 +13,9 @@ NAME = "BATON_TEST_READER"
         (lambda: env.integer(NAME, 1, at_least=1), "0", "must be at least 1, not 0"),
         (lambda: env.seconds(NAME, 1), "soon", "must be a number of seconds, not 'soon'"),
         (lambda: env.seconds(NAME, 1), "0", "must be above 0 seconds, not 0"),
+        (lambda: env.share(NAME, 0.5), "half", "must be a number from 0 to 1, not 'half'"),
+        (lambda: env.share(NAME, 0.5), "1.5", "must be from 0 to 1, not 1.5"),
+        (lambda: env.share(NAME, 0.5), "nan", "must be from 0 to 1, not nan"),
         (lambda: env.boolean(NAME, True), "maybe", "must be true or false, not 'maybe'"),
         (lambda: env.text(NAME), None, "is not set"),
         (

@@ -2,8 +2,8 @@ import urllib.request
 
 import psutil
 
-from tests.runs.cast import eventually
 from tests.stack import Stack
+from tests.waiting import eventually
 
 
 def test_the_stack_serves_the_test_database(stack: Stack) -> None:
@@ -17,4 +17,4 @@ def test_the_stack_serves_the_test_database(stack: Stack) -> None:
 def test_a_worker_has_the_process_that_tool_calls_are_forked_from_before_the_first_call(stack: Stack) -> None:
     worker = stack.start_worker()
 
-    eventually(lambda: psutil.Process(worker.pid).children(), within_seconds=30)
+    eventually(lambda: psutil.Process(worker.pid).children())

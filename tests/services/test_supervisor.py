@@ -10,6 +10,7 @@ import pytest
 from orchestrator_site.services.child import Child
 from orchestrator_site.services.errors import ChildFailed, KeepsDying
 from orchestrator_site.services.supervisor import DEATHS_ALLOWED, Supervisor
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Cast:
@@ -24,7 +25,7 @@ class Cast:
         return Child(name=name, argv=[sys.executable, "-c", code], log=self.logs / f"{name}.log", **options)
 
     def watch(self, until) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         self.supervisor.watch(lambda: until() or time.monotonic() > deadline)
         assert until(), self.said
 

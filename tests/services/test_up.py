@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from orchestrator_site.services.processes import REPOSITORY
 from tests.stack import free_port
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 class Up:
@@ -43,22 +43,15 @@ class Up:
             for name, pid in re.findall(r"^(\S+) is (?:ready|started again), pid (\d+)", self.printed, re.M)
         }
 
-    def wait_for(self, pattern: str, seconds: float = 40) -> re.Match[str]:
-        wait(lambda: re.search(pattern, self.printed) or self.process.poll() is not None, seconds)
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        eventually(lambda: re.search(pattern, self.printed) or self.process.poll() is not None)
         found = re.search(pattern, self.printed)
         assert found, self.printed
         return found
 
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(signum)
-        return self.process.wait(40)
-
-
-def wait(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def is_live(url: str) -> bool:
@@ -96,17 +89,17 @@ def test_it_serves_restarts_what_dies_and_stops_in_order(start: Callable[..., Up
     assert is_live(url)
 
     second = start()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(PATIENCE_SECONDS) == 1
     assert f"{up.data} is in use by process {up.process.pid}" in up.printed
 
     before = up.pids()
     assert set(before) == {"redis", "postgres", "web", "worker-1", "beat"}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    wait(lambda: all(up.pids()[name] != pid for name, pid in before.items()))
+    eventually(lambda: all(up.pids()[name] != pid for name, pid in before.items()))
     assert "worker-1, pid" in up.printed
     assert "ended with signal SIGKILL" in up.printed
-    wait(lambda: is_live(url))
+    eventually(lambda: is_live(url))
 
     assert up.end(signal.SIGINT) == 0
     stopped = re.findall(r"^(\S+) is stopped", up.printed, re.M)
@@ -124,7 +117,7 @@ def test_a_supervisor_killed_hard_leaves_no_orphan_and_the_next_one_recovers(sta
     pids = up.pids()
 
     again = start()  # at once, while the old servers are still on their way out
-    wait(lambda: again.printed.count("READY") == 2, 40)
+    eventually(lambda: again.printed.count("READY") == 2)
 
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert again.printed.count("database baton made") == 1

@@ -172,6 +172,55 @@ def naps(seconds: float) -> int:
     return os.getpid()
 
 
+def fetch(url: str, http: Any, method: str = "GET", headers: dict[str, str] | None = None, body: Any = None) -> Any:
+    answered = http.request(method, url, headers=headers, json=body)
+    return {"status": answered.status, "text": answered.text, "url": answered.url}
+
+
+register("targets.fetches")(fetch)
+register("targets.fetches_here", trusted=True)(fetch)
+
+
+@register("targets.fetches_many")
+def fetches_many(url: str, http: Any) -> list[str]:
+    """By several threads over the one channel."""
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda n=n: found.append(http.get(f"{url}/{n}").text)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(found)
+
+
+@register("targets.goes_alone")
+def goes_alone(port: int) -> dict[str, Any]:
+    """By a socket of its own, past every client; and what it then is to itself and to files."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        said = "reached"
+    except OSError as error:
+        said = type(error).__name__
+    return {"said": said, "uid": os.getuid(), "interfaces": [name for _, name in socket.if_nameindex()]}
+
+
+def find_by_http(key: str, http: Any) -> Any:
+    answered = http.get(key)
+    return answered.json() if answered.ok else None
+
+
+@register("targets.looks_up", lookup=find_by_http)
+def looks_up() -> str:
+    return "done"
+
+
+@register("targets.rude")
+def rude(http: Any) -> list[Any]:
+    """Talks to the worker by hand, as if the client were not there."""
+    asked = [{}, [1], {"method": "GET"}, {"method": "GET", "url": 7, "headers": {}, "body": "%"}]
+    return [http.ask(each).get("kind") for each in asked]
+
+
 def answer(status: int, body: bytes = b"", *headers: str, kind: str = "application/json") -> bytes:
     head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", f"Content-Type: {kind}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools import gate
+from tools.policies import facts as documented
+from tools.policies.values import Policy
 from tools.values import (
     STRICTNESS,
     Allow,
@@ -17,7 +19,6 @@ from tools.values import (
     ExecutorKind,
     Grant,
     NeedsApproval,
-    Policy,
     Refuse,
     Risk,
     RiskRule,
@@ -150,16 +151,11 @@ def test_what_is_refused_is_refused_whatever_the_confirmation(ask, kind, confirm
 def test_a_ruling_keeps_what_it_was_based_on():
     ruling = judge(facts=RunFacts("clerk", repeats_effect=True), policy=Policy("mine"))
 
-    assert ruling.facts == {
-        "agent": "clerk",
-        "cancel_requested": False,
-        "agent_active": True,
-        "repeats_effect": True,
-        "restored": False,
-        "policy": "mine",
-        "effect": Effect.KEYED,
-        "tool_risk": Risk.LOW,
-    }
+    recalled = documented.recalled(ruling.facts | {"now": "2026-01-05T09:00:00+00:00"}, {"amount": 5})
+    assert ruling.facts["policy"] == "mine"
+    assert recalled["run.repeats_effect"] is True
+    assert (recalled["agent.slug"], recalled["tool.effect"], recalled["tool.risk"]) == ("clerk", "keyed", "low")
+    assert {name for name in documented.FACTS if name not in recalled} == {"windows", "spend.run_usd", "calls.of_tool"}
 
 
 def test_the_policy_says_from_which_risk_on_a_person_is_asked():
@@ -275,7 +271,7 @@ def test_tightening_never_makes_a_ruling_laxer(cases):
 @given(st.tuples(specs, arguments, grants, facts), st.sampled_from(["notify_from", "ask_from", "four_eyes_from"]))
 def test_nor_does_a_stricter_policy(case, threshold):
     tool, given_arguments, grant, known = case
-    strict = dataclasses.replace(gate.BUILT_IN, **{threshold: Risk.LOW})
+    strict = dataclasses.replace(gate.BUILT_IN, **{threshold: Risk.LOW})  # type: ignore[arg-type]
 
     before = ruled(case)
     after = gate.judge(tool, given_arguments, grant, strict, known)

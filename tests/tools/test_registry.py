@@ -222,7 +222,7 @@ class TestConditions:
         ],
     )
     def test_hold_or_not(self, expression, arguments, holds):
-        assert conditions.fault(expression) is None
+        assert conditions.fault(expression, {"args": {}}) is None
         assert conditions.holds(expression, arguments) is holds
 
     @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tools.values import (
     ToolSpec,
 )
 
-__all__ = ["endpoint", "is_dead", "lookup", "process_identities", "run", "validate_config"]
+__all__ = ["endpoint", "foreseen_refusal", "is_dead", "lookup", "process_identities", "run", "validate_config"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,11 @@ def validate_config(kind: ExecutorKind | str, config: Mapping[str, Any], effect:
     """One sentence a mistake, each beginning with its field. With `effect`, also what that effect class needs."""
     check = PROBLEMS.get(ExecutorKind(kind))
     return check(config, effect) if check else []
+
+
+def foreseen_refusal(spec: ToolSpec) -> str:
+    """Why calls of this tool would reach nobody as the rules of egress are now; "" where nothing is known of it."""
+    return http.foreseen_refusal(spec.name, spec.config) if spec.executor is ExecutorKind.HTTP else ""
 
 
 def process_identities() -> list[str]:

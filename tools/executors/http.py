@@ -10,10 +10,14 @@ idempotency_header   header that carries the call's idempotency key
 success         the statuses that are a success; default: all of 2xx
 lookup          {"method": "GET", "url": ".../{key}"}: 200 is Found, 404 is Absent, anything else CannotTell
 
+Where a tool may connect is said by `tools.egress`: what its url names, as far as that is public, and what rules name.
+A pure GET or HEAD follows redirects, each checked as if it were new; every other call takes one for the answer.
+
 What a status says of an effect: 4xx is the target's own no. Every other failure after the first byte was sent (5xx, a
 redirect, a 2xx outside `success`, a broken connection, the deadline) leaves it open: LOST, unless the tool is pure.
 """
 
+import dataclasses
 import json
 import re
 import time
@@ -22,7 +26,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator_site.core import canonical
-from tools.executors import addresses, secrets, wire
+from tools.egress import client, decoding, hosts, live, rules, targets
+from tools.egress.rules import Caller
+from tools.executors import addresses, secrets
 from tools.executors.results import Unfit, failure, rendered, success
 from tools.values import (
     Absent,
@@ -63,14 +69,18 @@ class Request:
     headers: Mapping[str, str]
     content: bytes | None
     secrets: secrets.Secrets
+    caller: Caller
 
     @property
     def target(self) -> str:
         return f"{self.method} {self.address.url}"
 
-    def exchange(self, deadline: float, limit_bytes: int) -> wire.Answer:
-        return wire.exchange(
-            self.method, self.address, self.headers, self.content, deadline=deadline, limit_bytes=limit_bytes
+    def exchange(self, deadline: float, limit_bytes: int, *, follow: bool = False) -> client.Answer:
+        """Raises client.Refused or client.NoAnswer."""
+        target = targets.Target(_origin(self.address.template), self.address.target)
+        request = client.Request(self.method, target, self.headers, self.content)
+        return client.send(
+            request, self.caller, live.rules(), deadline=deadline, limit_bytes=limit_bytes, follow=follow
         )
 
 
@@ -84,12 +94,15 @@ def run(
 ) -> ToolResult:
     deadline = time.monotonic() + timeout_seconds
     try:
-        request = _request(spec.config, arguments, call)
+        request = _request(spec, spec.config, arguments, call)
     except Unsendable as error:
         return failure(error.kind, str(error), sent=False)
     try:
-        answer = request.exchange(deadline, max(result_limit_bytes, EXCERPT_READ_BYTES))
-    except wire.NoAnswer as nothing:
+        limit = max(result_limit_bytes, EXCERPT_READ_BYTES)
+        answer = request.exchange(deadline, limit, follow=spec.effect is Effect.PURE)
+    except client.Refused as refused:
+        return failure(ErrorKind.EGRESS_REFUSED, request.secrets.scrubbed(str(refused)), sent=refused.sent)
+    except client.NoAnswer as nothing:
         return _without_answer(request, nothing, spec.effect)
     if _is_success(spec.config, answer.status):
         return _content(request, answer, result_limit_bytes)
@@ -103,11 +116,11 @@ def lookup(spec: ToolSpec, call: CallContext, timeout_seconds: float) -> Lookup:
         return CannotTell(f"{spec.name} has no lookup.")
     config = {"method": "GET", "url": asked["url"], "headers": spec.config.get("headers", {})}
     try:
-        request = _request(config, {"key": call.idempotency_key}, call)
+        request = _request(spec, config, {"key": call.idempotency_key}, call)
         answer = request.exchange(deadline, max(spec.result_limit_bytes, EXCERPT_READ_BYTES))
-    except Unsendable as error:
+    except (Unsendable, client.Refused) as error:
         return CannotTell(str(error))
-    except wire.NoAnswer as nothing:
+    except client.NoAnswer as nothing:
         return CannotTell(f"{request.target} {nothing}.")
     match answer.status:
         case 200:
@@ -126,7 +139,17 @@ def target(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         return f"{method} {url}"
 
 
-def _request(config: Mapping[str, Any], arguments: Mapping[str, Any], call: CallContext) -> Request:
+def foreseen_refusal(name: str, config: Mapping[str, Any]) -> str:
+    """Why the tool's own URL is not reached, where it names an address; "" where only a resolver could say."""
+    origin = _origin(addresses.parsed(config["url"]))
+    if said := rules.refusal_by_name(live.rules(), origin):
+        return said
+    address = hosts.address(origin.host)
+    caller = Caller(name, configured=frozenset({origin}))
+    return rules.refusal(live.rules(), caller, origin, [address]) if address is not None else ""
+
+
+def _request(spec: ToolSpec, config: Mapping[str, Any], arguments: Mapping[str, Any], call: CallContext) -> Request:
     """Raises Unsendable. Checked in full although it was when the tool was saved: a row may have been written since."""
     if mistakes := problems(config, None):
         raise Unsendable(ErrorKind.UNKNOWN_TOOL, f"The tool's configuration is not valid. {' '.join(mistakes)}")
@@ -138,7 +161,7 @@ def _request(config: Mapping[str, Any], arguments: Mapping[str, Any], call: Call
         content = _content_of(config, rest)
     except (addresses.BadValue, canonical.NotCanonical) as error:
         raise Unsendable(ErrorKind.INVALID_ARGUMENTS, str(error)) from None
-    headers = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.5", "Accept-Encoding": "identity"}
+    headers = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.5", "Accept-Encoding": decoding.ACCEPTED}
     headers["User-Agent"] = "Baton"
     if content is not None:
         headers["Content-Type"] = "application/json"
@@ -150,7 +173,13 @@ def _request(config: Mapping[str, Any], arguments: Mapping[str, Any], call: Call
     headers = {name: value for name, value in headers.items() if name.lower() not in taken} | own
     if "idempotency_header" in config:
         headers[config["idempotency_header"]] = call.idempotency_key
-    return Request(config["method"], address, headers, content, values)
+    caller = Caller(spec.name, frozenset(values.values), frozenset({_origin(template)}))
+    return Request(config["method"], address, headers, content, values, caller)
+
+
+def _origin(template: addresses.Template) -> targets.Origin:
+    """Raises targets.BadUrl, of a template that `problems` has not seen."""
+    return targets.origin(template.scheme, template.host, template.port)
 
 
 def _content_of(config: Mapping[str, Any], rest: dict[str, Any]) -> bytes | None:
@@ -166,7 +195,7 @@ def _is_success(config: Mapping[str, Any], status: int) -> bool:
     return status in config["success"] if "success" in config else 200 <= status < 300
 
 
-def _without_answer(request: Request, nothing: wire.NoAnswer, effect: Effect) -> ToolResult:
+def _without_answer(request: Request, nothing: client.NoAnswer, effect: Effect) -> ToolResult:
     sentence = request.secrets.scrubbed(f"{request.target} {nothing}.")
     if not nothing.sent:
         return failure(ErrorKind.UNREACHABLE, sentence, sent=False)
@@ -176,19 +205,20 @@ def _without_answer(request: Request, nothing: wire.NoAnswer, effect: Effect) ->
     return failure(ErrorKind.LOST, f"{sentence} Nobody can say whether it took effect.", sent=True)
 
 
-def _status_failure(request: Request, answer: wire.Answer, effect: Effect) -> ToolResult:
+def _status_failure(request: Request, answer: client.Answer, effect: Effect) -> ToolResult:
     sentence = f"{request.target} answered {answer.status}"
     if location := answer.header("location"):
-        sentence += f", pointing to {location[:EXCERPT_CHARACTERS]}; redirects are not followed"
+        sentence += f", pointing to {location[:EXCERPT_CHARACTERS]}; which is not followed"
     excerpt = " ".join((answer.body or b"")[:EXCERPT_READ_BYTES].decode(errors="replace").split())
     excerpt = request.secrets.scrubbed(excerpt)[:EXCERPT_CHARACTERS]
     sentence = request.secrets.scrubbed(sentence) + (f": {excerpt}" if excerpt else ".")
     if effect is Effect.PURE or 400 <= answer.status < 500:
-        return failure(ErrorKind.HTTP_STATUS, sentence, sent=True)
+        told = failure(ErrorKind.HTTP_STATUS, sentence, sent=True)
+        return dataclasses.replace(told, said_5xx=answer.status >= 500)
     return failure(ErrorKind.LOST, f"{sentence} (Nobody can say whether it took effect.)", sent=True)
 
 
-def _content(request: Request, answer: wire.Answer, limit_bytes: int) -> ToolResult:
+def _content(request: Request, answer: client.Answer, limit_bytes: int) -> ToolResult:
     """The body of a success: JSON where it is JSON, text where it is not, "null" where there is none."""
     try:
         value = request.secrets.scrubbed(_value(answer, limit_bytes))
@@ -199,13 +229,13 @@ def _content(request: Request, answer: wire.Answer, limit_bytes: int) -> ToolRes
         return failure(kind, f"{request.target} answered {answer.status}. {said}", sent=True)
 
 
-def _value(answer: wire.Answer, limit_bytes: int) -> Any:
+def _value(answer: client.Answer, limit_bytes: int) -> Any:
     """Raises Unfit."""
+    if answer.fault:
+        raise Unfit(ErrorKind.INVALID_RESULT, answer.fault)
     if answer.body is None or len(answer.body) > limit_bytes:
         size = f"{len(answer.body):,} bytes" if answer.body else _declared(answer)
         raise Unfit(ErrorKind.TOO_LARGE, f"The result is {size}; the limit is {limit_bytes:,} bytes.")
-    if answer.header("content-encoding") not in ("", "identity"):
-        raise Unfit(ErrorKind.INVALID_RESULT, "The answer is compressed, although it was asked not to be.")
     try:
         text = answer.body.decode()
     except UnicodeDecodeError:
@@ -220,9 +250,9 @@ def _value(answer: wire.Answer, limit_bytes: int) -> Any:
         return text
 
 
-def _declared(answer: wire.Answer) -> str:
-    length = answer.header("content-length")
-    return f"{int(length):,} bytes" if length.isdecimal() else "more than was read"
+def _declared(answer: client.Answer) -> str:
+    length = "" if answer.header("content-encoding") else answer.header("content-length")
+    return f"{int(length):,} bytes" if re.fullmatch("[0-9]{1,15}", length) else "more than was read"
 
 
 def problems(config: Mapping[str, Any], effect: Effect | None) -> list[str]:
@@ -252,8 +282,8 @@ def problems(config: Mapping[str, Any], effect: Effect | None) -> list[str]:
 
 def _url_problems(where: str, url: Any) -> list[str]:
     try:
-        addresses.parsed(url if isinstance(url, str) else "")
-    except addresses.BadTemplate as error:
+        _origin(addresses.parsed(url if isinstance(url, str) else ""))
+    except (addresses.BadTemplate, targets.BadUrl) as error:
         return [f"{where}: {error}"]
     return []
 

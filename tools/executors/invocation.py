@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tools.callables import RegisteredCallable
+from tools.executors.provided import Http, NoAnswer
 from tools.executors.results import Unfit, failure, rendered, success
 from tools.values import CallContext, ErrorKind, ToolResult
 
@@ -16,11 +17,16 @@ class DoesNotFit(Exception):
     """The arguments cannot be given to the function; nothing was called."""
 
 
-def keywords(registered: RegisteredCallable, arguments: Mapping[str, Any], call: CallContext) -> dict[str, Any]:
+def keywords(
+    registered: RegisteredCallable, arguments: Mapping[str, Any], call: CallContext, http: Http
+) -> dict[str, Any]:
     """What the function is called with. Raises DoesNotFit."""
-    if registered.wants_call and "call" in arguments:
-        raise DoesNotFit(f"{registered.name} takes no argument named call from outside.")
-    given = dict(arguments) | ({"call": call} if registered.wants_call else {})
+    ours: dict[str, Any] = {"call": call} if registered.wants_call else {}
+    ours |= {"http": http} if registered.wants_http else {}
+    for name in ours:
+        if name in arguments:
+            raise DoesNotFit(f"{registered.name} takes no argument named {name} from outside.")
+    given = dict(arguments) | ours
     try:
         inspect.signature(registered.function).bind(**given)
     except TypeError as error:
@@ -32,6 +38,8 @@ def invoke(function: Callable[..., Any], given: Mapping[str, Any], limit_bytes: 
     """The result, and whether the function returned None. Broad on purpose: a tool may raise whatever it likes."""
     try:
         value = function(**given)
+    except NoAnswer as nothing:
+        return failure(nothing.kind, str(nothing), sent=True), False
     except (Exception, SystemExit) as error:
         logger.info("A tool's function raised.", exc_info=True)
         return failure(ErrorKind.RAISED, _told(error), sent=True), False

@@ -14,19 +14,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tools.executors import processes
-from tools.executors.child import ENTERED, LENGTH
+from tools.executors.child import ASK, ENTERED, LENGTH
 from tools.executors.fork_server import FORK, NUMBER, READY
 
 START_LIMIT_SECONDS = 60.0
 FORK_LIMIT_SECONDS = 10.0
 DEATH_LIMIT_SECONDS = 5.0
 REPORT_OVERHEAD_BYTES = 4096
+# A request in base64, with its headers.
+MOST_ASKED_BYTES = 6_000_000
 BOOT = (
     "import sys; sys.path[:] = sys.argv[3:]; "
     "from tools.executors.fork_server import main; main(int(sys.argv[1]), int(sys.argv[2]))"
@@ -55,17 +57,21 @@ class Report:
     seen_dead: bool
 
 
-def in_child(request: Mapping[str, Any], *, timeout_seconds: float, limit_bytes: int) -> Report:
+Answering = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def in_child(request: Mapping[str, Any], *, timeout_seconds: float, limit_bytes: int, answer: Answering) -> Report:
     """Run one request in a process of its own; its whole group is dead when this returns. Raises CannotStart.
 
-    The time counts from the fork on: the first call of a worker does not pay for the start of the fork server.
+    `answer` is asked, in this thread and until the deadline, what the child asks for from the network. The time counts
+    from the fork on: the first call of a worker does not pay for the start of the fork server.
     """
     asked = json.dumps(request).encode()
     child = _forked()
     deadline = time.monotonic() + timeout_seconds
     try:
         child.ask(asked, deadline)
-        timed_out = child.listen(deadline, limit_bytes)
+        timed_out = child.listen(deadline, limit_bytes, answer)
     finally:
         child.kill(limit_bytes)
         child.close()
@@ -112,7 +118,16 @@ class _Said:
         return bytes(self.raw[start : start + (self.declared_bytes or 0)])
 
     def is_over(self, limit_bytes: int) -> bool:
-        return self.declared_bytes is not None and self.declared_bytes > limit_bytes + REPORT_OVERHEAD_BYTES
+        most = MOST_ASKED_BYTES if self.kind == ASK else limit_bytes + REPORT_OVERHEAD_BYTES
+        return self.declared_bytes is not None and self.declared_bytes > most
+
+    def asked(self) -> bytes | None:
+        """What the child asks for, once it is whole; taken out, so that a report may follow."""
+        if self.kind != ASK or not self.is_whole:
+            return None
+        body = self.body
+        del self.raw[self._start : self._start + 1 + LENGTH.size + len(body)]
+        return body
 
     @property
     def is_whole(self) -> bool:
@@ -143,13 +158,18 @@ class _Child:
             self.channel.settimeout(max(deadline - time.monotonic(), 0.001))
             self.channel.sendall(LENGTH.pack(len(request)) + request)
 
-    def listen(self, deadline: float, limit_bytes: int) -> bool:
+    def listen(self, deadline: float, limit_bytes: int, answer: Answering) -> bool:
         """Until the report is whole or too large, or the child ended. True when the deadline came first."""
         self.channel.setblocking(False)
         poller = select.poll()
         poller.register(self.channel, select.POLLIN)
         poller.register(self.status_fd, select.POLLIN)
-        while not self.said.is_whole and not self.said.is_over(limit_bytes):
+        while not self.said.is_over(limit_bytes):
+            if (asked := self.said.asked()) is not None:
+                self._reply(asked, deadline, answer)
+                continue
+            if self.said.is_whole:
+                break
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return True
@@ -160,6 +180,13 @@ class _Child:
                 self._read(limit_bytes)
                 return False
         return False
+
+    def _reply(self, asked: bytes, deadline: float, answer: Answering) -> None:
+        told = json.dumps(answer(_object(asked))).encode()
+        with suppress(OSError):  # a child that died meanwhile says so by its silence
+            self.channel.settimeout(max(deadline - time.monotonic(), 0.001))
+            self.channel.sendall(LENGTH.pack(len(told)) + told)
+        self.channel.setblocking(False)
 
     def kill(self, limit_bytes: int) -> None:
         """SIGKILL to the child and all it started, and wait to see the child gone; then read its last words."""
@@ -205,7 +232,7 @@ class _Child:
 
     def _read(self, limit_bytes: int) -> bool:
         """Whatever is there now. False at the end of the stream."""
-        most = max(limit_bytes, 0) + 2 * REPORT_OVERHEAD_BYTES
+        most = max(limit_bytes, MOST_ASKED_BYTES) + 2 * REPORT_OVERHEAD_BYTES
         while len(self.said.raw) < most:
             try:
                 chunk = self.channel.recv(1 << 18)
@@ -219,10 +246,28 @@ class _Child:
         return True
 
 
+def _object(text: bytes) -> dict[str, Any]:
+    """Whatever else a child may say comes to nothing."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, of which another process waits at one, as it means to: whether an end blocks is kept in the kernel and
+    handed on with it, and a default timeout (Celery sets one while a worker stops) makes ends that do not.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(True)
+    return ours, theirs
+
+
 class _ForkServer:
     def __init__(self) -> None:
         self.sending = threading.Lock()
-        self.control, theirs = socket.socketpair()
+        self.control, theirs = _pair()
         command = [sys.executable, "-c", BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path]
         with theirs:
             self.process = subprocess.Popen(
@@ -243,7 +288,7 @@ class _ForkServer:
 
     def fork(self) -> _Child | None:
         """None when the server is no more. Raises CannotStart."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = _pair()
         status_r, status_w = os.pipe()
         try:
             with theirs, self.sending:

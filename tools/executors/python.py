@@ -1,4 +1,10 @@
-"""Registered Python callables: trusted reads in the worker's thread, everything else in a child that can be killed."""
+"""Registered Python callables: trusted reads in the worker's thread, everything else in a child that can be killed.
+
+callable     the name it is registered by
+network      "open" (default): what the machine has; "provided": only the client that the callable names as `http`,
+             which the worker opens connections for; "none". Both of the latter run in a child without a network.
+credentials  a list of the NAMEs that it and its lookup may refer to as "env:NAME" in headers given to that client
+"""
 
 import copy
 import json
@@ -11,9 +17,11 @@ from typing import Any
 
 from django.conf import settings
 
+from orchestrator_site.core.own_secrets import PLATFORM_OWN
 from tools import callables
-from tools.executors import child, launcher
+from tools.executors import child, launcher, secrets
 from tools.executors.invocation import DoesNotFit, invoke, keywords
+from tools.executors.provided import Http, Provider
 from tools.executors.results import failure, success, too_large
 from tools.values import (
     Absent,
@@ -29,6 +37,8 @@ from tools.values import (
 
 logger = logging.getLogger(__name__)
 
+SETTINGS = frozenset({"callable", "network", "credentials"})
+
 
 def run(
     spec: ToolSpec,
@@ -38,18 +48,22 @@ def run(
     result_limit_bytes: int,
     call: CallContext,
 ) -> ToolResult:
+    provider = Provider.until(spec, timeout_seconds)
     try:
         registered = callables.get(spec.config.get("callable", ""))
-        given = keywords(registered, arguments, call)
+        given = keywords(registered, arguments, call, Http(provider.answer))
     except callables.UnknownCallable as error:
         return failure(ErrorKind.UNKNOWN_TOOL, str(error), sent=False)
     except DoesNotFit as error:
         return failure(ErrorKind.INVALID_ARGUMENTS, str(error), sent=False)
-    if registered.trusted and spec.effect is Effect.PURE:
+    network = spec.config.get("network", child.OPEN)
+    if registered.trusted and spec.effect is Effect.PURE and network == child.OPEN:
         return _in_this_thread(registered, given, timeout_seconds, result_limit_bytes)
-    request = _request(registered, call, result_limit_bytes) | {"arguments": dict(arguments)}
+    request = _request(registered, call, result_limit_bytes, network) | {"arguments": dict(arguments)}
     try:
-        report = launcher.in_child(request, timeout_seconds=timeout_seconds, limit_bytes=result_limit_bytes)
+        report = launcher.in_child(
+            request, timeout_seconds=timeout_seconds, limit_bytes=result_limit_bytes, answer=provider.answer
+        )
     except launcher.CannotStart as error:
         return failure(ErrorKind.UNREACHABLE, str(error), sent=False)
     return _result(report, timeout_seconds, result_limit_bytes)
@@ -60,8 +74,10 @@ def lookup(spec: ToolSpec, call: CallContext, timeout_seconds: float) -> Lookup:
     limit = spec.result_limit_bytes
     try:
         registered = callables.get(spec.config.get("callable", ""))
-        request = _request(registered, call, limit) | {"lookup_key": call.idempotency_key}
-        report = launcher.in_child(request, timeout_seconds=timeout_seconds, limit_bytes=limit)
+        network = spec.config.get("network", child.OPEN)
+        request = _request(registered, call, limit, network) | {"lookup_key": call.idempotency_key}
+        answer = Provider.until(spec, timeout_seconds).answer
+        report = launcher.in_child(request, timeout_seconds=timeout_seconds, limit_bytes=limit, answer=answer)
     except (callables.UnknownCallable, launcher.CannotStart) as error:
         return CannotTell(str(error))
     if report.kind == child.NOTHING:
@@ -74,7 +90,11 @@ def lookup(spec: ToolSpec, call: CallContext, timeout_seconds: float) -> Lookup:
 
 
 def problems(config: Mapping[str, Any], effect: Effect | None) -> list[str]:
-    found = [f"{name}: a python tool has no such setting." for name in config if name != "callable"]
+    found = [f"{name}: a python tool has no such setting." for name in config if name not in SETTINGS]
+    found += _credential_problems(config.get("credentials", []))
+    network = config.get("network", child.OPEN)
+    if network not in child.NETWORKS:
+        found.append(f"network: must be one of {', '.join(child.NETWORKS)}.")
     try:
         registered = callables.get(config.get("callable", ""))
     except callables.UnknownCallable:
@@ -82,10 +102,24 @@ def problems(config: Mapping[str, Any], effect: Effect | None) -> list[str]:
             *found,
             f"callable: {config.get('callable')!r} is not registered; known: {', '.join(callables.names())}.",
         ]
+    if registered.wants_http and network == child.NONE:
+        found.append(f'network: {registered.name} asks for the provided client; set "provided".')
     if effect is Effect.VERIFIABLE and registered.lookup is None:
         found.append(f"callable: {registered.name} has no lookup, which a verifiable tool needs.")
     if effect is Effect.KEYED and not registered.wants_call:
         found.append(f"callable: {registered.name} takes no call, so it cannot know the key of a keyed tool.")
+    return found
+
+
+def _credential_problems(names: Any) -> list[str]:
+    if not isinstance(names, list):
+        return ["credentials: must be a list of names of environment variables."]
+    found = []
+    for name in names:
+        if not isinstance(name, str) or not secrets.NAME.fullmatch(name):
+            found.append(f"credentials: {name!r} is no name of an environment variable.")
+        elif name in PLATFORM_OWN:
+            found.append(f"credentials: {name} is the platform's own, and is given to no tool.")
     return found
 
 
@@ -101,13 +135,16 @@ def _in_this_thread(
     return result
 
 
-def _request(registered: callables.RegisteredCallable, call: CallContext, limit_bytes: int) -> dict[str, Any]:
+def _request(
+    registered: callables.RegisteredCallable, call: CallContext, limit_bytes: int, network: str
+) -> dict[str, Any]:
     databases = settings.DATABASES if settings.configured else {}
     return {
         "callable": registered.name,
         "module": registered.function.__module__,
         "arguments": {},
         "lookup_key": None,
+        "network": network,
         "limit_bytes": limit_bytes,
         "call": {
             "idempotency_key": call.idempotency_key,

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from orchestrator_site.core.own_secrets import PLATFORM_OWN
 
-REFERENCE = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9-]* )?env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+REFERENCE = re.compile(rf"(?P<before>[A-Za-z][A-Za-z0-9-]* )?env:(?P<name>{NAME.pattern})")
 
 
 class SecretMissing(Exception):
@@ -56,6 +57,19 @@ def resolved(headers: Mapping[str, str]) -> tuple[dict[str, str], Secrets]:
         else:
             sent[header] = value
     return sent, Secrets(values)
+
+
+def names_in(headers: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the secrets that these headers refer to."""
+    references = [REFERENCE.fullmatch(value) for value in headers.values() if isinstance(value, str)]
+    return frozenset(reference["name"] for reference in references if reference)
+
+
+def declared(config: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the secrets that a tool is sent with, by its settings: references in `headers`, or `credentials`."""
+    headers, names = config.get("headers"), config.get("credentials")
+    referred = names_in(headers) if isinstance(headers, Mapping) else frozenset()
+    return referred | frozenset(names if isinstance(names, list) else [])
 
 
 def _read(name: str) -> str:

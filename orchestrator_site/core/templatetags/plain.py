@@ -1,6 +1,7 @@
 """How pages of every room say things: money, counts, moments, states, risks, and JSON as a list a person can read."""
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +22,9 @@ _STATUS_ICONS = {
     "waiting": "hourglass_top",
     "awaiting_approval": "front_hand",
     "open": "front_hand",
+    "proposed": "front_hand",
     "succeeded": "check",
+    "active": "check",
     "done": "check",
     "answered": "check",
     "approved": "check",
@@ -32,6 +35,7 @@ _STATUS_ICONS = {
     "lost": "close",
     "refused": "block",
     "rejected": "block",
+    "revoked": "block",
     "declined": "block",
     "uncertain": "question_mark",
     "unknown": "question_mark",
@@ -43,6 +47,7 @@ _STATUS_ICONS = {
     "ready": "schedule",
     "blocked": "schedule",
     "deferred": "schedule",
+    "paused": "pause",
 }
 _RISK_ICONS = {"low": "shield", "medium": "shield", "high": "gpp_maybe", "critical": "gpp_bad"}
 EFFECT_WORDS = {
@@ -111,6 +116,13 @@ def until(moment: dt.datetime) -> SafeString:
     return _time(moment, "data-until", f"{distance(left)} left" if left > 0 else "deadline passed")
 
 
+@register.simple_tag
+def coming(moment: dt.datetime) -> SafeString:
+    """How long it is until something goes on by itself; nobody has to be in time for it."""
+    left = (moment - timezone.now()).total_seconds()
+    return _time(moment, "data-coming", f"in {distance(left)}" if left > 0 else "now")
+
+
 def _time(moment: dt.datetime, attribute: str, said: str) -> SafeString:
     exact = f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
     return format_html(
@@ -118,9 +130,14 @@ def _time(moment: dt.datetime, attribute: str, said: str) -> SafeString:
     )
 
 
+@register.filter
+def status_icon(status: str) -> str:
+    return _STATUS_ICONS.get(status, "circle")
+
+
 @register.simple_tag
 def pill(status: str) -> SafeString:
-    icon = _STATUS_ICONS.get(status, "circle")
+    icon = status_icon(status)
     return format_html(
         '<span class="pill pill-{}"><span class="icon" aria-hidden="true">{}</span>{}</span>',
         status,
@@ -144,10 +161,14 @@ def effect_badge(effect: str) -> SafeString:
 
 
 @register.inclusion_tag("_json.html")
-def json_value(value: Any, depth: int = 0) -> dict[str, Any]:
-    """A JSON value as nested definition lists. Every character is shown: what a person approves is what is sent."""
+def json_value(value: Any, depth: int = 0, remarks: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A JSON value as nested definition lists. Every character is shown: what a person approves is what is sent.
+
+    `remarks`: by name, what is to be said of a value of the outermost object.
+    """
     if isinstance(value, dict):
-        return {"shape": "object", "items": list(value.items()), "depth": depth + 1}
+        items = [(name, each, (remarks or {}).get(name, "")) for name, each in value.items()]
+        return {"shape": "object", "items": items, "depth": depth + 1}
     if isinstance(value, list):
         return {"shape": "list", "items": value, "depth": depth + 1}
     if value is None or isinstance(value, bool):

@@ -1,10 +1,17 @@
 """A Messages API request as the desk sees it: who speaks, what was asked, which tools answered what since."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator_site.demo.model_server.protocol import Body, blocks_of
+
+# What the platform puts under a task of its own accord; the task itself ends there.
+BRIEFING = re.compile(
+    r"\n\n(?:The request, in the person's own words:|Handed over because:|Result of |References you can |Asked by: "
+    r"|By what requests are like)"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,12 @@ class Conversation:
     earlier_requests: tuple[str, ...] = ()
     earlier_results: tuple[Result, ...] = ()
     choice: Body = field(default_factory=dict)
+    output_schema: Body = field(default_factory=dict)
+
+    @property
+    def asked(self) -> str:
+        """The request without what the platform says beside it."""
+        return BRIEFING.split(self.request.removeprefix("Task: "))[0]
 
     def results_of(self, tool: str) -> list[Result]:
         return [result for result in self.results if result.tool == tool]
@@ -63,6 +76,7 @@ def parse(body: Body) -> Conversation:
         results=_results(messages[start:]),
         earlier_requests=tuple(requests),
         earlier_results=_results(messages[:start]),
+        output_schema=((body.get("output_config") or {}).get("format") or {}).get("schema") or {},
     )
 
 

@@ -70,6 +70,7 @@ def check(body: Any) -> None:
         raise Refused(400, "The request body must be an object.")
     _check_head(body)
     _check_tools(body.get("tools") or [])
+    _check_output(body.get("output_config") or {})
     _check_messages(body["messages"])
 
 
@@ -94,6 +95,33 @@ def _check_tools(tools: list[Body]) -> None:
             raise Refused(400, "tools: Tool names must be unique.")
         if "type" not in tool and (tool.get("input_schema") or {}).get("type") != "object":
             raise Refused(400, f"tools.{index}.input_schema.type: Field required")
+
+
+def _check_output(config: Body) -> None:
+    form = config.get("format")
+    if form is None:
+        return
+    if form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
+        raise Refused(400, "output_config.format: a json_schema with its schema is needed")
+    _check_output_schema(form["schema"], "output_config.format.schema")
+
+
+# Keywords that the real service does not hold an answer to, and refuses.
+UNSUPPORTED = {"minimum", "maximum", "multipleOf", "minLength", "maxLength", "maxItems", "oneOf", "not", "if"}
+
+
+def _check_output_schema(schema: Any, where: str) -> None:
+    if not isinstance(schema, dict):
+        raise Refused(400, f"{where}: a schema must be an object")
+    if strange := sorted(UNSUPPORTED & schema.keys()):
+        raise Refused(400, f"{where}: {', '.join(strange)} not supported")
+    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+        raise Refused(400, f"{where}: for 'object' type, 'additionalProperties' must be explicitly set to false")
+    inner = [*schema.get("properties", {}).items(), *schema.get("$defs", {}).items()]
+    inner += [("items", schema["items"])] if "items" in schema else []
+    inner += [(str(index), each) for index, each in enumerate(schema.get("anyOf", []))]
+    for name, each in inner:
+        _check_output_schema(each, f"{where}.{name}")
 
 
 def _check_messages(messages: list[Body]) -> None:

@@ -69,14 +69,8 @@ class Task:
         return {}
 
 
-# What the platform puts under a task of its own accord; the task itself ends there.
-BRIEFING = re.compile(
-    r"\n\n(?:The request, in the person's own words:|Handed over because:|Result of |References you can )"
-)
-
-
 def read_task(conversation: Conversation) -> Task:
-    task = BRIEFING.split(conversation.request.removeprefix("Task: "))[0]
+    task = conversation.asked
     head, _, quote = task.partition(QUOTE)
     reading, quoted = read(head), read(quote.strip(" “”\n")) if quote else read("")
     numbers = reading.order_numbers or quoted.order_numbers or _numbers_before(conversation)

@@ -126,6 +126,10 @@ function tellTimes() {
     put(time, left > 0 ? `${distance(left)} left` : "deadline passed");
     time.classList.toggle("soon", left < 3600);
   }
+  for (const time of document.querySelectorAll("time[data-coming]")) {
+    const left = (Date.parse(time.dateTime) - now) / 1000;
+    put(time, left > 0 ? `in ${distance(left)}` : "now");
+  }
 }
 
 function put(element, text) {
@@ -147,6 +151,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("select")) event.target.dataset.touched = "yes";
   if (event.target.closest("[data-auto-submit]")) event.target.form.requestSubmit();
+  if (event.target.dataset.submitBy) event.target.form.requestSubmit(document.getElementById(event.target.dataset.submitBy));
 });
 
 // A second click must not post a second time.

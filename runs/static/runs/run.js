@@ -21,3 +21,15 @@ document.addEventListener("live:parts", () => {
     }
   }
 });
+
+// A box of the drawing leads to its node, which opens, and with it whatever it lies within.
+function openTarget() {
+  const place = location.hash.startsWith("#node-") && document.getElementById(location.hash.slice(1));
+  if (!place) return;
+  place.querySelector(":scope > details").open = true;
+  for (let around = place.parentElement.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+  place.scrollIntoView({ block: "start" });
+}
+
+addEventListener("hashchange", openTarget);
+openTarget();

@@ -17,21 +17,29 @@ ARROWS: dict[str, dict[str, set[str]]] = {
     "run": {
         "": {"accepted"},
         "accepted": {"working", "cancelled"},
-        "working": {"waiting", "succeeded", "failed", "cancelled"},
-        "waiting": {"working", "succeeded", "failed", "cancelled"},
+        "working": {"waiting", "paused", "succeeded", "failed", "cancelled"},
+        "waiting": {"working", "paused", "succeeded", "failed", "cancelled"},
+        "paused": {"working", "succeeded", "failed", "cancelled"},
     },
     "dispatch": {
-        "": {"queued", "blocked"},
-        "blocked": {"queued", "skipped", "failed", "cancelled"},
-        "queued": {"working", "failed", "cancelled"},
-        "working": {"queued", "waiting", "succeeded", "failed", "cancelled"},
-        "waiting": {"queued", "failed", "cancelled"},
+        "": {"queued"},
+        "queued": {"working", "waiting", "paused", "failed", "cancelled"},
+        "working": {"queued", "waiting", "paused", "succeeded", "failed", "cancelled"},
+        "waiting": {"queued", "paused", "failed", "cancelled"},
+        "paused": {"queued", "failed", "cancelled"},
+    },
+    # Whether it begins blocked, ready or at work is not told. All that are there have ended when the work has.
+    "node": {
+        "": {"ready", "working", "waiting", "succeeded", "failed", "skipped", "cancelled"},
+        "ready": {"working", "failed", "skipped", "cancelled"},
+        "working": {"ready", "waiting", "succeeded", "failed", "skipped", "cancelled"},
+        "waiting": {"ready", "working", "succeeded", "failed", "skipped", "cancelled"},
     },
     "step": {"": {"asked"}, "asked": {"answered", "failed", "lost"}},
     "tool_call": {
         "": {"ruled", "ready", "executing", "refused"},
         "ruled": {"awaiting_approval", "ready", "refused", "cancelled"},
-        "awaiting_approval": {"ready", "done", "refused", "cancelled"},
+        "awaiting_approval": {"ready", "done", "refused", "cancelled", "uncertain"},
         "ready": {"executing", "ruled", "done", "failed", "awaiting_approval", "refused", "cancelled", "uncertain"},
         "executing": {"done", "failed", "ready", "uncertain"},
         "uncertain": {"resolved", "ready"},
@@ -39,6 +47,8 @@ ARROWS: dict[str, dict[str, set[str]]] = {
     "attempt": {"": {"sent"}, "sent": {"succeeded", "failed", "unknown"}},
     "handoff": {"": {"accepted", "declined", "expired", "cancelled"}},
 }
+# Only a person's comment leads back to work, told of since the row has ended.
+REOPENED = {"run": {"succeeded", "failed"}, "node": {"succeeded", "failed"}}
 CLOSINGS = {
     "approval_decided",
     "approval_expired",
@@ -49,14 +59,45 @@ CLOSINGS = {
 ALSO_KNOWN = {
     "dispatch_reclaimed",
     "worker_exited",
+    "worker_stopped",
+    "dispatch_state_upgraded",
+    "run_restored",
+    "node_commented",
+    "node_superseded",
+    "tool_call_edited",
     "tool_call_notice",
+    "approval_assented",
+    "approval_batch_decided",
+    "approval_batch_split",
     "approval_binding_refused",
+    "standing_approval_used",
+    "budget_low",
     "budget_raised",
     "model_tries_renewed",
     "late_evidence_kept",
     "uncertain_call_decided",
     "cancel_requested",
     "routed",
+    "node_added",
+    "plan_proposed",
+    "plan_accepted",
+    "plan_declined",
+    "plan_expired",
+    "plan_cancelled",
+    "message_posted",
+    "messages_delivered",
+    "answer_returned",
+    "board_posted",
+    "judged",
+    "rerouted",
+    "results_left_out",
+    "routing_judged",
+    "routing_taught",
+    "summary_asked",
+    "summary_taken",
+    "votes_counted",
+    "watch_rule_failed",
+    "watch_rule_fired",
     "approval_requested",
 } | CLOSINGS
 
@@ -90,6 +131,7 @@ def _by_id(table: str) -> Callable[[Material], dict[Hashable, str]]:
 MACHINES = (
     Machine("run", lambda event: event["run_id"], _by_id("runs_run")),
     Machine("dispatch", lambda event: event["data"]["dispatch"], _by_id("runs_dispatch")),
+    Machine("node", lambda event: event["data"]["node"], _by_id("runs_node")),
     Machine(
         "step",
         lambda event: (event["data"]["dispatch"], event["data"]["step"]),
@@ -124,11 +166,18 @@ def check(material: Material, verdict: Verdict) -> None:
 def _check_machine(machine: Machine, material: Material, events: Iterable[Row], verdict: Verdict) -> None:
     rows = machine.rows(material)
     reached: defaultdict[Hashable, str] = defaultdict(str)
+    moved_at: dict[Hashable, int] = {}
+    commented_at: dict[str, int] = {}
     for event in events:
+        if event["type"] == "node_commented":
+            commented_at[event["run_id"]] = event["seq"]
         if (status := machine.status_of(event)) is None:
             continue
         key = machine.key(event)
-        if status not in ARROWS[machine.name].get(reached[key], set()):
+        is_reopened = status == "working" and reached[key] in REOPENED.get(machine.name, set())
+        by_comment = is_reopened and commented_at.get(event["run_id"], 0) > moved_at[key]
+        moved_at[key] = event["seq"]
+        if status not in ARROWS[machine.name].get(reached[key], set()) and not by_comment:
             verdict.say(LINE, f"{machine.name} {key}: no arrow from {reached[key] or 'nothing'} to {status}")
         if key not in rows:
             verdict.say(LINE, f"{event['type']} #{event['seq']} of run {event['run_id']} tells of no row: {key}")
@@ -140,8 +189,12 @@ def _check_machine(machine: Machine, material: Material, events: Iterable[Row], 
 
 def _check_types(events: Iterable[Row], verdict: Verdict) -> None:
     for type, count in Counter(event["type"] for event in events).items():
-        if type not in ALSO_KNOWN and all(machine.status_of({"type": type}) is None for machine in MACHINES):
+        if not is_known(type):
             verdict.say(LINE, f"{count} events of a type that the checker does not know: {type}")
+
+
+def is_known(type: str) -> bool:
+    return type in ALSO_KNOWN or any(machine.status_of({"type": type}) is not None for machine in MACHINES)
 
 
 def _check_gaps(material: Material, verdict: Verdict) -> None:
@@ -152,7 +205,15 @@ def _check_gaps(material: Material, verdict: Verdict) -> None:
         verdict.say(LINE, f"run {run} has no event")
 
 
-def _check_requests(material: Material, events: Iterable[Row], verdict: Verdict) -> None:
+def _check_quorum(material: Material, verdict: Verdict) -> None:
+    """What several people have to approve was approved by as many different ones."""
+    people = Counter(request for request, _ in {(row["request_id"], row["by_id"]) for row in material.assents})
+    for key, request in material.requests.items():
+        if request["status"] == "approved" and people[key] < request.get("approvers", 1) > 1:
+            verdict.say(LINE, f"request {key} is approved by {people[key]}; {request['approvers']} have to")
+
+
+def _check_requests(material: Material, events: list[Row], verdict: Verdict) -> None:
     """One event opens each request, and one closes it with its decision."""
     opened: Counter[str] = Counter()
     closed: defaultdict[str, list[Row]] = defaultdict(list)
@@ -162,6 +223,9 @@ def _check_requests(material: Material, events: Iterable[Row], verdict: Verdict)
         elif event["type"] in CLOSINGS:
             closed[event["data"]["request"]].append(event)
     _same("requests", set(material.requests), opened, verdict)
+    told = _counted(events, "approval_assented", lambda event: event["data"]["assent"])
+    _same("assents", {row["id"] for row in material.assents}, told, verdict)
+    _check_quorum(material, verdict)
     _same("decisions", set(material.decisions), Counter({key: len(own) for key, own in closed.items()}), verdict)
     for key, decision in material.decisions.items():
         if key in closed and closed[key][0]["data"]["verdict"] != decision["verdict"]:
@@ -174,8 +238,13 @@ def _check_marks(material: Material, events: list[Row], verdict: Verdict) -> Non
     """What is noted on a row without moving it."""
     asked_to_cancel = {run["id"] for run in material.runs.values() if run["cancel_requested_at"]}
     _same("cancels", asked_to_cancel, _counted(events, "cancel_requested", lambda event: event["run_id"]), verdict)
+    taken_back = {row["id"] for row in material.nodes.values() if row["superseded"]}
+    told_of = _counted(events, "node_superseded", lambda event: event["data"]["node"])
+    _same("superseded nodes", taken_back, told_of, verdict)
+    # A decision leads to whatever took the place of its node, and has an event for each of them.
     routes = {row["node_id"] for row in material.of("runs_route") if row["node_id"]}
-    _same("routes", routes, _counted(events, "routed", lambda event: event["data"]["dispatch"]), verdict)
+    routed = _counted(events, "routed", lambda event: event["data"]["node"])
+    _same("routes", routes | (taken_back & routed.keys()), routed, verdict)
     sent = Counter(row["call_id"] for row in material.of("runs_attempt"))
     if sent != (moved := _counted(events, "tool_call_executing", lambda event: event["data"]["call"])):
         verdict.say(LINE, f"attempts and moves to executing differ: {sent - moved or moved - sent}")

@@ -7,6 +7,8 @@ from tests.chaos.checker.findings import Verdict
 from tests.chaos.checker.material import FINAL_CALL, FINAL_DISPATCH, Effect, Material, Row, key_of, seconds
 
 PERMITTING = {"approved", "modified"}
+# What a person reads where a call would do once more what was done in its run.
+REPEATS = "The same call already had its effect in this run; this would repeat it."
 # Errors that say: it happened, and only its result cannot be given.
 HAPPENED_ALL_THE_SAME = {"too_large", "invalid_result"}
 # The database stamps an attempt when its transaction begins, the ledger when the effect is made.
@@ -24,11 +26,11 @@ def check_effects(material: Material, verdict: Verdict) -> None:
     for effects in material.effects.values():
         for effect in effects:
             by_mark[effect.mark].append(effect)
+    calls_by_key = {key_of(call): call for call in material.calls.values()}
     for mark, effects in by_mark.items():
-        if len(effects) > 1:
+        if len(effects) > 1 and not _are_repeated_knowingly(material, effects, calls_by_key):
             told = ", ".join(f"{effect.key} at {effect.at:.3f}" for effect in effects)
             verdict.say("duplicated", f"{effects[0].kind} {mark} happened {len(effects)} times: {told}")
-    calls_by_key = {key_of(call): call for call in material.calls.values()}
     for key, arrived in material.arrivals.items():
         call = calls_by_key.get(key)
         if call is None:
@@ -41,6 +43,56 @@ def check_effects(material: Material, verdict: Verdict) -> None:
         for effect in material.effects.get(key, []):
             if effect.at + CLOCK_GRAIN_SECONDS < first:
                 verdict.say("effects unaccounted for", f"{key} happened before its intent was committed")
+
+
+def _are_repeated_knowingly(material: Material, effects: list[Effect], calls: dict[str, Row]) -> bool:
+    """A person had a part of the run done again: every effect of a mark but the first is of another call of the same
+    run, which a person approved for itself, having read that it would repeat what was sent before they were asked."""
+    if len({effect.key for effect in effects}) < len(effects) or not all(effect.key in calls for effect in effects):
+        return False
+    first, *others = [calls[effect.key] for effect in sorted(effects, key=lambda effect: effect.at)]
+    before = [first]
+    for call in others:
+        if _run_of(material, call) != _run_of(material, first) or not _is_approved_by_person(material, call):
+            return False
+        order = _order_of_events(material, call)
+        asked = order.get(("approval_requested", call["request_id"]), 0)
+        sent = [each for each in before if order.get(("tool_call_executing", each["id"]), asked) < asked]
+        alike = [each for each in sent if each["arguments"] == call["proposed_arguments"]]
+        if alike and not _was_told_of_repeating(material, call):
+            return False
+        before.append(call)
+    return True
+
+
+def _run_of(material: Material, call: Row) -> str:
+    return material.dispatches[call["dispatch_id"]]["run_id"]
+
+
+def _is_approved_by_person(material: Material, call: Row) -> bool:
+    decision = material.decisions.get(call["request_id"] or "")
+    return decision is not None and decision["by_id"] is not None and decision["verdict"] in PERMITTING
+
+
+def _order_of_events(material: Material, call: Row) -> dict[tuple[str, str], int]:
+    """When, in the order of its run, each request was opened, and each call was first sent."""
+    order: dict[tuple[str, str], int] = {}
+    for event in material.events.get(_run_of(material, call), []):
+        if event["type"] in ("approval_requested", "tool_call_executing"):
+            about = event["data"].get("request" if event["type"] == "approval_requested" else "call")
+            order.setdefault((event["type"], about), event["seq"])
+    return order
+
+
+def _was_told_of_repeating(material: Material, call: Row) -> bool:
+    """By the diary of whoever approved it."""
+    who = material.decisions[call["request_id"]]["by_name"]
+    read = [
+        line.get("reasons", ())
+        for line in material.people
+        if line["what"] == "decides" and (line["request"], line["who"]) == (call["request_id"], who)
+    ]
+    return any(REPEATS in reasons for reasons in read)
 
 
 def check_calls(material: Material, verdict: Verdict) -> None:

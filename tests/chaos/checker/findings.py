@@ -12,6 +12,10 @@ LINES = (
     "arguments not those approved",
     "written without the lease",
     "actions without event, events without action",
+    "begun while it was stopped",
+    "made of what was taken back",
+    "money that does not add up",
+    "open with nobody to move it",
     "stuck runs",
 )
 

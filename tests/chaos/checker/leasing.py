@@ -13,7 +13,7 @@ from tests.chaos.checker.material import Material, Row, seconds
 
 LINE = "written without the lease"
 CLAIMS = {"dispatch_working", "dispatch_reclaimed"}
-GIVEN_BACK = {f"dispatch_{status}" for status in ("queued", "waiting", "succeeded", "failed", "cancelled")}
+GIVEN_BACK = {f"dispatch_{status}" for status in ("queued", "waiting", "paused", "succeeded", "failed", "cancelled")}
 BY_HOLDER = {"step_asked", "step_answered", "step_failed", "tool_call_executing"}
 
 

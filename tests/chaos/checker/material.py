@@ -12,7 +12,7 @@ from typing import Any
 Row = dict[str, Any]
 
 FINAL_RUN = {"succeeded", "failed", "cancelled"}
-FINAL_DISPATCH = {"succeeded", "failed", "cancelled", "skipped"}
+FINAL_DISPATCH = {"succeeded", "failed", "cancelled"}
 FINAL_CALL = {"done", "failed", "refused", "cancelled", "resolved"}
 
 
@@ -49,6 +49,16 @@ class Material:
         return {row["id"]: row for row in self.of("runs_dispatch")}
 
     @cached_property
+    def nodes(self) -> dict[str, Row]:
+        return {row["id"]: row for row in self.of("runs_node")}
+
+    def at_and_around(self, node: str) -> Iterator[str]:
+        """The ids of a node and of those that it lies within."""
+        while node:
+            yield node
+            node = self.nodes[node]["within_id"]
+
+    @cached_property
     def calls(self) -> dict[str, Row]:
         return {row["id"]: row for row in self.of("runs_toolcall")}
 
@@ -60,6 +70,11 @@ class Material:
     def decisions(self) -> dict[str, Row]:
         """By request."""
         return {row["request_id"]: row for row in self.of("approvals_decision")}
+
+    @cached_property
+    def assents(self) -> list[Row]:
+        """Approvals of requests that several people have to approve."""
+        return self.of("approvals_assent")
 
     @cached_property
     def attempts(self) -> dict[str, list[Row]]:
@@ -101,10 +116,13 @@ class Material:
         return grouped(sorted(rows, key=lambda row: row["seq"]), "run_id")
 
     @cached_property
+    def agents(self) -> dict[int, str]:
+        return {row["id"]: row["slug"] for row in self.of("agents_agent")}
+
+    @cached_property
     def slugs(self) -> dict[str, str]:
         """Agents by their manifests' ids."""
-        agents = {row["id"]: row["slug"] for row in self.of("agents_agent")}
-        return {row["id"]: agents[row["agent_id"]] for row in self.of("agents_manifest")}
+        return {row["id"]: self.agents[row["agent_id"]] for row in self.of("agents_manifest")}
 
     @cached_property
     def tampered(self) -> set[str]:

@@ -1,10 +1,10 @@
 """All parts of the checker, one after the other."""
 
-from tests.chaos.checker import bijection, effects, leasing, promises, work
+from tests.chaos.checker import bijection, decided, effects, leasing, money, movers, promises, stopping, turns, work
 from tests.chaos.checker.findings import LINES, Verdict
 from tests.chaos.checker.material import Material
 
-PARTS = (work, effects, promises, leasing, bijection)
+PARTS = (work, effects, promises, leasing, bijection, stopping, money, turns, decided, movers)
 
 __all__ = ["LINES", "Verdict", "check"]
 

@@ -5,7 +5,8 @@ from uuid import UUID
 import pytest
 
 from tests.tools import targets
-from tools import executors
+from tools import executors, outbound
+from tools.egress import rules
 from tools.values import CallContext, Effect, ExecutorKind, ToolResult, ToolSpec
 
 ANYTHING = {"type": "object"}
@@ -21,6 +22,13 @@ def python_tool(name: str, effect: Effect = Effect.UNSAFE, schema: dict = ANYTHI
 
 def http_tool(config: dict, effect: Effect = Effect.UNSAFE, schema: dict = ANYTHING) -> ToolSpec:
     return ToolSpec("web", 1, "", schema, ExecutorKind.HTTP, config, effect)
+
+
+@pytest.fixture(autouse=True)
+def _this_machine_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database is needed for what an executor does: the rules come from here."""
+    allowed = outbound.Outbound(rules=(rules.parsed("*://127.0.0.1:*"),))
+    monkeypatch.setattr(outbound, "_source", lambda: allowed)
 
 
 Execute = Callable[..., ToolResult]

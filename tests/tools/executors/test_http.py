@@ -112,16 +112,18 @@ def test_a_secret_that_would_break_the_header_is_not_sent(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(execute: Execute, target: HttpTarget, status: int) -> None:
-    target.reactions["/old"] = answer(status, b"", "Location: /new")
+def test_redirects_are_followed_by_what_only_reads(execute: Execute, target: HttpTarget, status: int) -> None:
+    target.reactions |= {"/old": answer(status, b"", "Location: /new?a=1"), "/new": answer(200, b'"here"')}
 
     pure = execute(http_tool(get(target, "/old"), Effect.PURE))
-    unsafe = execute(http_tool(post(target, "/old")))
+    unsafe = execute(http_tool(get(target, "/old")))
+    posted = execute(http_tool(post(target, "/old"), Effect.PURE))
 
-    assert pure.error is ErrorKind.HTTP_STATUS
-    assert "/new" in pure.content
-    assert unsafe.error is ErrorKind.LOST
-    assert [received.target for received in target.received] == ["/old", "/old"]
+    assert pure.content == "here"
+    assert (unsafe.error, posted.error) == (ErrorKind.LOST, ErrorKind.HTTP_STATUS)
+    assert "/new" in unsafe.content
+    assert "not followed" in unsafe.content
+    assert [received.target for received in target.received] == ["/old", "/new?a=1", "/old", "/old"]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,9 @@ def test_how_an_answer_reads(execute: Execute, target: HttpTarget, body: bytes, 
         (answer(200, b'{"a": "\xff"}'), "not UTF-8"),
         (answer(200, b'{"a": [NaN]}'), "the result.a[0] is nan"),
         (answer(200, b"[" * 30_000 + b"]" * 30_000), "nested"),
-        (answer(200, b"\x1f\x8b", "Content-Encoding: gzip"), "compressed"),
+        (answer(200, b"\x1f\x8b", "Content-Encoding: gzip"), "has no end"),
+        (answer(200, b"\x1f\x8b", "Content-Encoding: br"), "not asked for"),
+        (answer(200, b"plain", "Content-Encoding: gzip"), "not packed as it says"),
     ],
 )
 def test_an_answer_that_cannot_be_given(execute: Execute, target: HttpTarget, reply: bytes, sentence: str) -> None:

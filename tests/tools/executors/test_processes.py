@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
 from tools import executors
 from tools.executors import processes
 
@@ -76,17 +77,17 @@ def test_a_killed_worker_or_fork_server_takes_the_running_call_along(tmp_path: P
             assert worker.stdout
             identities = json.loads(worker.stdout.readline())
             assert [executors.is_dead(identity) for identity in identities] == [False, False]
-            _until(lambda: file.exists() and Path(f"{file}.grandchild").exists())
+            eventually(lambda: file.exists() and Path(f"{file}.grandchild").exists())
 
             if victim in ("fork server", "both"):
                 os.kill(int(identities[1].split("/")[-2]), signal.SIGKILL)
             if victim in ("worker", "both"):
                 worker.kill()
 
-            _until(lambda: _is_still(file), seconds=2)
+            eventually(lambda: _is_still(file))
             if victim != "both":
-                _until(lambda: _is_still(Path(f"{file}.grandchild")), seconds=2)
-                _until(lambda: executors.is_dead(identities[1]) is True, seconds=2)
+                eventually(lambda: _is_still(Path(f"{file}.grandchild")))
+                eventually(lambda: executors.is_dead(identities[1]) is True)
         finally:
             worker.kill()
             # Killed both at once, the two cannot take along what the call itself started; only the call is sure to die.
@@ -98,10 +99,3 @@ def _is_still(file: Path) -> bool:
     size = file.stat().st_size
     time.sleep(0.2)
     return file.stat().st_size == size
-
-
-def _until(is_so, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "It did not come about in time."
-        time.sleep(0.01)

@@ -1,6 +1,8 @@
 import json
 import os
+import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from django.db import connection
 
 from tests.tools.executors.conftest import Execute, call_context, python_tool
+from tests.waiting import eventually
 from tools import executors
 from tools.executors import launcher, processes
 from tools.values import Absent, CannotTell, Effect, ErrorKind, Found
@@ -129,7 +132,7 @@ def test_what_a_call_left_running_is_killed(execute: Execute, tmp_path: Path, th
     execute(python_tool("leaves_one_behind"), {"pid_file": str(file), "then_dies": then_dies})
 
     left = int(file.read_text())
-    _until(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_noise_on_stdout_and_stderr_corrupts_nothing(execute: Execute, capfd: pytest.CaptureFixture) -> None:
@@ -196,6 +199,22 @@ def test_five_megabytes_of_arguments_arrive(execute: Execute) -> None:
     assert len(result.content) > 5_000_000
 
 
+@pytest.fixture
+def sockets_have_a_timeout() -> Iterator[None]:
+    """As in a worker that is told to stop: Celery bounds every socket that is made in the meantime."""
+    socket.setdefaulttimeout(5)
+    yield
+    socket.setdefaulttimeout(None)
+
+
+@pytest.mark.usefixtures("sockets_have_a_timeout")
+def test_a_worker_that_stops_still_makes_the_calls_it_has_in_hand(execute: Execute) -> None:
+    """So large that a child which does not wait for all of them has not got them."""
+    result = execute(python_tool("with_call"), {"number": "y" * 5_000_000}, limit=6_000_000)
+
+    assert result.ok, result.content
+
+
 def test_fifty_children_at_once_do_not_mix_up_their_answers(execute: Execute) -> None:
     def one(number: int) -> str:
         return execute(python_tool("with_call"), {"number": str(number)}, key=f"key-{number}").content
@@ -246,12 +265,12 @@ def test_a_killed_fork_server_loses_the_running_call_and_the_next_gets_a_new_one
     file = tmp_path / "pid"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(execute, python_tool("hangs"), {"pid_file": str(file)}, seconds=15)
-        _until(lambda: file.exists() and bool(file.read_text()))
+        eventually(lambda: file.exists() and bool(file.read_text()))
         server.process.kill()
         lost = running.result()
 
     assert (lost.error, lost.sent) == (ErrorKind.LOST, True)
-    _until(lambda: not psutil.pid_exists(int(file.read_text())))
+    eventually(lambda: not psutil.pid_exists(int(file.read_text())))
     assert execute(python_tool("pid")).ok
     assert launcher.server_identity() != server.identity
     assert processes.is_dead(server.identity)
@@ -279,10 +298,3 @@ def _stops_growing(file: Path) -> int:
     time.sleep(0.2)
     assert file.stat().st_size == size
     return size
-
-
-def _until(is_so, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "It did not come about in time."
-        time.sleep(0.01)

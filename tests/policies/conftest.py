@@ -1,0 +1,1 @@
+from tests.api.conftest import _fresh_roster  # noqa: F401
