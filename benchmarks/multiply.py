@@ -71,8 +71,13 @@ def over_days(days: float) -> str:
 
 
 def multiply(run_id: UUID, times: int, spread: Spread | None = None) -> None:
-    """Write `times` copies of a run, in one transaction. The run itself stays as it is."""
+    """Write `times` copies of a run, in one transaction. The run itself stays as it is.
+
+    With fresh statistics: those of a moment ago, when the tables held other rows or none, let the planner read all of
+    one table for each row of another. Nobody else makes new ones before the end: `ANALYZE` keeps its locks till then.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        analyze()
         _Copying(cursor, run_id, times, spread or Spread()).copy()
 
 
@@ -94,7 +99,7 @@ class _Copying:
     def _rows(self, model: type[Model], path: str) -> list[dict[str, str | None]]:
         """Every column as text, as the database writes it."""
         columns = _columns(model)
-        keys = list(model._base_manager.filter(**{path: self.run_id}).values_list("pk", flat=True))
+        keys = list(model._base_manager.filter(**{path: self.run_id}).order_by().values_list("pk", flat=True))
         key = model._meta.pk.column  # type: ignore[union-attr]
         told = ", ".join(f'"{name}"::text' for name in columns)
         self.cursor.execute(
