@@ -101,7 +101,7 @@ def queue() -> dict[str, object]:
 
 def held_up() -> list[dict[str, object]]:
     """What dispatches that are allowed to go on wait for, and how many of them."""
-    waiting = Dispatch.objects.filter(status=states.WAITING).exclude(held_by="").order_by().values("held_by")
+    waiting = Dispatch.objects.held_up().order_by().values("held_by")
     counted = waiting.annotate(dispatches=Count("pk"), on=Min("waiting_on"), next_at=Min("due_at"))
     return [dict(row) for row in counted.order_by("-dispatches")[:HELD_SHOWN]]
 

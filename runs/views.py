@@ -93,8 +93,9 @@ def _conversation(text: str | None) -> UUID | None:
 @require_GET
 @signed_in
 def index(request: HttpRequest) -> HttpResponse:
-    """`?status=&agent=&whose=mine|all&before=<run id>`. Ids grow with time, so a page is one index scan."""
-    chosen = {name: request.GET.get(name, "") for name in ("status", "agent", "whose")}
+    """`?status=&agent=&whose=mine|all&held=<what holds it up>&before=<run id>`. Ids grow with time, so a page is one
+    index scan."""
+    chosen = {name: request.GET.get(name, "") for name in ("status", "agent", "whose", "held")}
     rows = _filtered(Run.objects.visible_to(request.user), request, chosen)
     if before := request.GET.get("before"):
         rows = rows.filter(pk__lt=_id_or_404(before))
@@ -104,6 +105,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "lines": presentation.lines(found[:RUNS_A_PAGE]),
         "older": found[RUNS_A_PAGE - 1].pk if len(found) > RUNS_A_PAGE else None,
         "chosen": chosen,
+        "held_on": _held_on(request, chosen["held"]),
         "statuses": states.RUN.statuses,
         "agents": Agent.objects.values_list("slug", flat=True),
         "content": "runs/_index.html",
@@ -118,7 +120,16 @@ def _filtered(rows: RunQuerySet, request: HttpRequest, chosen: dict[str, str]) -
         rows = rows.filter(Exists(Dispatch.objects.of_agent(chosen["agent"]).filter(run=OuterRef("pk"))))
     if chosen["whose"] == "mine":
         rows = rows.filter(owner=request.user)
+    if chosen["held"]:
+        rows = rows.filter(pk__in=Dispatch.objects.held_up(by=chosen["held"]).values("run"))
     return rows
+
+
+def _held_on(request: HttpRequest, by: str) -> str:
+    """What holds up the runs that are asked for, in words; empty when nothing does any more."""
+    visible = Run.objects.visible_to(request.user)
+    held = Dispatch.objects.held_up(by=by).filter(run__in=visible) if by else Dispatch.objects.none()
+    return held.values_list("waiting_on", flat=True).first() or ""
 
 
 def _id_or_404(text: str) -> UUID:

@@ -43,6 +43,11 @@ class DispatchQuerySet(models.QuerySet):
         """Ended, and its run was not moved on since."""
         return self.filter(unheeded=True)
 
+    def held_up(self, by: str | None = None) -> "DispatchQuerySet":
+        """Waits though it is allowed, for anything or `by` this, as `pacing` names it."""
+        held = self.filter(status=states.WAITING)
+        return held.exclude(held_by="") if by is None else held.filter(held_by=by)
+
     def due(self) -> "DispatchQuerySet":
         """Waits for a moment that has come."""
         return self.readable().filter(status=states.WAITING, due_at__lte=Now())

@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -292,6 +293,23 @@ def test_the_list_filters_by_status_agent_and_owner(at, asked, app, olga):
     assert found(agent="greeter") == {done}
     assert found(whose="mine") == {done}
     assert found(status="no such") == {done, waiting}
+
+
+def test_what_is_held_up_leads_to_its_runs(at, model, olga):
+    tool("look_up", "tests.echo")
+    agent("worker", "look_up")
+    limit = RateLimit.objects.create(scope="tool", name="look_up", count=1, per_seconds=3600)
+    ran, waits = [carry_all(start(olga, script(call(("look_up", {})), text("Done.")))) for _ in range(2)]
+    client = at(olga)
+
+    link = re.search(r'href="(/runs/\?held=[^"]+)"', client.get(reverse("ops")).content.decode())
+    assert link is not None
+    html = client.get(unescape(link[1])).content.decode()
+    assert [f"line-{run.pk}" in html for run in (ran, waits)] == [False, True]
+    assert "Only those that wait for the rate of tool look_up" in html
+
+    limit.delete()
+    assert "Nothing waits for that any more" in client.get(unescape(link[1])).content.decode()
 
 
 def test_the_list_is_paged_by_id(at, model, olga, monkeypatch):
