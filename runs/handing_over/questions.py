@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from agents.models import Agent, FailureRule
 from approvals import requests
 from orchestrator_site.core.events import Record
 from runs.handing_over import preconditions, transfers
@@ -29,13 +30,21 @@ def ask(log: Record, handoff: Handoff, *, summary: str = "", notes: tuple[str, .
         title=title(source, handoff.target.slug),
         frozen=content(handoff),
         risk=Risk.MEDIUM,
-        reasons=["A person accepts every handoff.", *notes],
+        reasons=["A person accepts every handoff.", *_stand_ins(handoff.target), *notes],
         reasoning=handoff.reason,
         requester_id=run.owner_id,
         deadline_seconds=handoff.deadline_seconds or settings.BATON_APPROVAL_SECONDS,
         actor=f"agent:{source}",
     )
     handoff.save(update_fields=["passed", "tokens_at_most", "preconditions", "request"])
+
+
+def _stand_ins(target: Agent) -> list[str]:
+    """Who gets the work without another question: the yes to the target is a yes to them."""
+    rule = FailureRule.objects.filter(agent=target).first()
+    if rule is None or not rule.fallbacks:
+        return []
+    return [f"Should {target.slug} fail, the work goes to {', then '.join(rule.fallbacks)}, with nobody asked again."]
 
 
 def title(source: str, target: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
+from agents.models import Agent, FailureRule
 from runs import states
 from tests.handoffs.cast import clerks, handoff, played, proposal, proposed, transition
 from tests.pages.conftest import person
@@ -66,6 +67,16 @@ def test_the_card_shows_exactly_what_is_passed_on(ann, shown):
     assert passed.replace('"', "&quot;") in html
     assert "Exactly what it reads below its task · what it names · at most" in html
     assert "Zoë" in html
+
+
+def test_the_card_names_who_stands_in_for_the_target(ann, shown):
+    says = "the work goes to"
+    assert says not in shown(proposed(ann, proposal()))
+    FailureRule.objects.create(agent=Agent.objects.get(slug="payer"), fallbacks=["writer", "clerk"])
+
+    assert "Should payer fail, the work goes to writer, then clerk, with nobody asked again." in shown(
+        proposed(ann, proposal())
+    )
 
 
 def test_each_precondition_has_its_colour(ann, shown):
