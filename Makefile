@@ -5,6 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 2
 SEED ?=
+# Hundreds of processes start from this source, and each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.installed
 # Production mode, as `manage.py check --deploy` should see it; the key is thrown away with the process.

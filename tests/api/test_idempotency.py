@@ -15,6 +15,7 @@ from runs.models import Run
 from tests.agents import cast as agents_cast
 from tests.api import cast
 from tests.api.cast import Caller, Scene
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -125,14 +126,14 @@ def test_of_two_at_once_one_works_and_the_other_is_told_so(committed: Caller, mo
 
     def slowly(*args: Any, **kwargs: Any) -> Run:
         at_work.set()
-        assert finish.wait(20)
+        assert finish.wait(PATIENCE_SECONDS)
         return started(*args, **kwargs)
 
     monkeypatch.setattr(intake, "start", slowly)
     answers: list[Any] = []
     first = threading.Thread(target=_post_and_close, args=(committed, answers))
     first.start()
-    assert at_work.wait(20)
+    assert at_work.wait(PATIENCE_SECONDS)
     meanwhile = post(committed)
     finish.set()
     first.join(20)

@@ -15,13 +15,14 @@ from runs.models import Run
 from tests.agents import cast as agents_cast
 from tests.api import cast
 from tests.stack import Stack, free_port
+from tests.waiting import PATIENCE_SECONDS
 
 
 def ask(url: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
     data = None if body is None else json.dumps(body).encode()
     sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, sent), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data, sent), timeout=PATIENCE_SECONDS) as answer:
             return answer.status, json.load(answer), answer.headers
     except urllib.error.HTTPError as error:
         with error:

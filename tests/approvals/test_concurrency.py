@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from approvals import decisions, errors, requests
 from approvals.models import ApprovalRequest, Decision
 from orchestrator_site.core import events
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,7 +22,7 @@ def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
 
     def run(job):
         try:
-            start.wait(timeout=30)
+            start.wait(timeout=PATIENCE_SECONDS)
             return job()
         except Exception as error:
             return error

@@ -12,6 +12,7 @@ from approvals.decisions import decide
 from approvals.models import ApprovalRequest, Assent, Decision
 from orchestrator_site.core import events
 from orchestrator_site.core.models import AppendOnly
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -231,7 +232,7 @@ def test_of_twenty_at_once_two_people_are_counted_once_each(cast, two, refund):
     start = threading.Barrier(20)
 
     def job(by):
-        start.wait(timeout=30)
+        start.wait(timeout=PATIENCE_SECONDS)
         try:
             return say(two, by)
         except errors.NotDecided as error:

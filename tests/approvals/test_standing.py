@@ -16,6 +16,7 @@ from approvals.standing import Terms
 from orchestrator_site.core import events
 from orchestrator_site.core.ids import new_id
 from orchestrator_site.core.models import AppendOnly, Event
+from tests.waiting import PATIENCE_SECONDS
 from tools import patterns
 from tools.matchers import Matcher
 
@@ -221,7 +222,7 @@ def at_once(job, times):
     start = threading.Barrier(times)
 
     def run(_):
-        start.wait(timeout=30)
+        start.wait(timeout=PATIENCE_SECONDS)
         try:
             return job()
         finally:
@@ -248,7 +249,7 @@ def test_control_who_reads_and_then_writes_lets_too_many_run(cast, call):
 
     def careless():
         left = StandingApproval.objects.get(pk=row.pk)
-        reading.wait(timeout=30)
+        reading.wait(timeout=PATIENCE_SECONDS)
         return left.uses < 7
 
     assert at_once(careless, 30).count(True) == 30

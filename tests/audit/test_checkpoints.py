@@ -17,6 +17,7 @@ from orchestrator_site.core.events import PLATFORM
 from orchestrator_site.core.models import AppendOnly, ChainHead, Checkpoint
 from tests.audit.cast import checkpoint, new_chain, say, verified
 from tests.runs.cast import at_once
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -36,14 +37,14 @@ def elsewhere(chain: str) -> Iterator[threading.Event]:
             with transaction.atomic():
                 say(chain, 1)
                 appended.set()
-                assert may_commit.wait(20)
+                assert may_commit.wait(PATIENCE_SECONDS)
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=append)
     thread.start()
     try:
-        assert appended.wait(20)
+        assert appended.wait(PATIENCE_SECONDS)
         yield may_commit
     finally:
         may_commit.set()

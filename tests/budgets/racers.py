@@ -15,6 +15,8 @@ from typing import Any
 
 import django
 
+from tests.waiting import PATIENCE_SECONDS
+
 BASE = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
 CENT = Decimal("0.01")
 
@@ -53,7 +55,7 @@ def _race(race: Race, number: int, together: Any) -> None:
     for trial in race.trials:
         chance = random.Random(f"{trial}:{number}")
         payer.purse = Purse()
-        together.wait(60)
+        together.wait(PATIENCE_SECONDS)
         if race.careless:
             _reserve_carelessly(race.budget, chance)
         else:

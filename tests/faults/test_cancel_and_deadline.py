@@ -21,7 +21,7 @@ from tests.faults.points import FREE_CALLS, NOT_YET, known_at
 from tests.model_fixtures import Process
 from tests.runs.meanwhile import elsewhere
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.values import Effect, ErrorKind
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -44,7 +44,7 @@ def cancel_at(point: str, holds: Holds, ann: User, bob: User) -> Batch:
     eventually(lambda: sum(cancel.done() for cancel in cancels) + waiting_for_a_lock() >= len(cancels))
     holds.take_down(point)
     for cancel in cancels:
-        cancel.result(timeout=30)
+        cancel.result(timeout=PATIENCE_SECONDS)
     batch.settle(begun)
     return begun
 

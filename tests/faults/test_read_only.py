@@ -25,7 +25,7 @@ from tests.faults.batch import CELLS, Cell
 from tests.model_fixtures import Process
 from tests.runs import cast
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.values import Effect
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
@@ -65,7 +65,7 @@ def ask(url: str, body: Any = None, **headers: str) -> tuple[int, str]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"} | headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -121,13 +121,13 @@ def test_nothing_leaves_and_all_goes_on_by_itself(
 
 def sign_in(url: str, name: str) -> tuple[int, str]:
     """As a browser: the form, its token, the post."""
-    with urllib.request.urlopen(f"{url}/login/", timeout=30) as form:
+    with urllib.request.urlopen(f"{url}/login/", timeout=PATIENCE_SECONDS) as form:
         cookie, page = form.headers["Set-Cookie"].split(";")[0], form.read().decode()
     middleware = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
     data = f"csrfmiddlewaretoken={middleware}&username={name}&password={name}".encode()
     request = urllib.request.Request(f"{url}/login/", data, {"Cookie": cookie})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

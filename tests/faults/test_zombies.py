@@ -25,7 +25,7 @@ from tests.model_fixtures import Process
 from tests.runs.cast import agent, call, claim, event_types, only_call, script, start, text, tool
 from tests.runs.meanwhile import elsewhere, leave_to_others
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -170,5 +170,5 @@ def test_control_without_the_fence_a_zombies_write_is_seen(
         engine.advance(first if fenced else with_the_fence_of_today(first))
 
     ledger.post("/release", {})
-    second.exception(timeout=30)
+    second.exception(timeout=PATIENCE_SECONDS)
     assert only_call(run).status == status

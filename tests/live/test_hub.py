@@ -16,6 +16,7 @@ from runs.live.hub import INBOX_ROOM, Closing, Inbox, Missed
 from runs.live.messages import Message
 from runs.models import Run
 from tests.live.conftest import record, signed_in
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,7 +138,7 @@ def test_a_client_that_goes_leaves_nothing_behind(run: Run) -> None:
 
             for client in clients:
                 await client.send_input({"type": "websocket.disconnect", "code": 1001})
-                await client.wait(10)
+                await client.wait(PATIENCE_SECONDS)
 
             assert not here._feeds
             assert not here._inboxes

@@ -19,7 +19,7 @@ from tests.runs.cast import agent, at_once, call, carry_all, only_call, script, 
 from tests.runs.meanwhile import elsewhere
 from tests.runs.test_query_counts import statements
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
@@ -348,6 +348,6 @@ def test_who_is_called_to_what_another_is_taking_takes_the_next(ann, workers):
 
     with transaction.atomic():
         Dispatch.objects.select_for_update().get(pk=part(first).pk)
-        lease = elsewhere(lambda: leases.claim_next(part(first).pk)).result(timeout=20)
+        lease = elsewhere(lambda: leases.claim_next(part(first).pk)).result(timeout=PATIENCE_SECONDS)
 
     assert held(lease).dispatch_id == part(second).pk

@@ -21,7 +21,7 @@ from tests.model_fixtures import Process
 from tests.runs import cast, meanwhile
 from tests.runs.cast import agent, call, carry_all, only_call, script, start, text
 from tests.stack import Stack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools import registry
 from tools.models import Tool
 from tools.values import Effect, ExecutorKind, Risk
@@ -225,7 +225,7 @@ def committed_after_throw(ann, run, monkeypatch):
 
     monkeypatch.setattr(recording.crashpoints, "reach", reach)
     carry_all(run)
-    begun[0].result(timeout=20)
+    begun[0].result(timeout=PATIENCE_SECONDS)
     return Attempt.objects.count() - seen[0]
 
 
@@ -259,7 +259,7 @@ def sent_by_who_waited_for_a_throw(ann, monkeypatch):
 
     monkeypatch.setattr(recording, "record", begin)
     loop.advance()
-    thrower[0].result(timeout=20)
+    thrower[0].result(timeout=PATIENCE_SECONDS)
     return Attempt.objects.count()
 
 

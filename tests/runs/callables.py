@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_SECONDS
 from tools import callables
 from tools.values import CallContext
 
@@ -48,7 +49,7 @@ def nul(**arguments: Any) -> Any:
     return "before\x00after"
 
 
-meeting = threading.Barrier(2, timeout=10)
+meeting = threading.Barrier(2, timeout=PATIENCE_SECONDS)
 
 
 @callables.register("tests.meet", trusted=True)
@@ -77,7 +78,7 @@ def big(**arguments: Any) -> Any:
 def lookup(key: str) -> Any:
     """The effect under a key, as the outside ledger knows it."""
     try:
-        with urllib.request.urlopen(f"{ledger()}/effects/{key}", timeout=10) as response:
+        with urllib.request.urlopen(f"{ledger()}/effects/{key}", timeout=PATIENCE_SECONDS) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         if error.code == 404:
@@ -99,7 +100,7 @@ def effect(*, call: CallContext, **arguments: Any) -> Any:
     """Make an effect in the outside ledger under the call's key; `hold_seconds` delays its reply, not the effect."""
     body = json.dumps({"key": call.idempotency_key, "arguments": arguments}).encode()
     request = urllib.request.Request(f"{ledger()}/effects", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)
 
 

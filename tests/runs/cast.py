@@ -23,6 +23,7 @@ from runs import carrier, intake, leases, reconcile, states
 from runs.models import Dispatch, Run, Step, ToolCall
 from runs.values import Lease
 from tests.runs.callables import ledger
+from tests.waiting import PATIENCE_SECONDS
 from tools import registry
 from tools.values import Effect, ExecutorKind, Risk
 
@@ -186,7 +187,7 @@ def at_once(job: Callable[[], Any], times: int) -> list[Any]:
 
     def run(_: int) -> Any:
         try:
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=PATIENCE_SECONDS)
             return job()
         except Exception as error:
             return error

@@ -10,7 +10,7 @@ from django.db import connection, connections
 from runs import carrier, states
 from runs.engine import effects
 from runs.models import Dispatch, Run
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 Job = Callable[[], Any]
 
@@ -40,7 +40,7 @@ def just_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, job: Jo
 
     def reached(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(module, name, original)
-        elsewhere(job).result(timeout=20)
+        elsewhere(job).result(timeout=PATIENCE_SECONDS)
         return original(*args, **kwargs)
 
     monkeypatch.setattr(module, name, reached)
@@ -53,7 +53,7 @@ def just_after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, job: Job
     def reached(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(module, name, original)
         answer = original(*args, **kwargs)
-        elsewhere(job).result(timeout=20)
+        elsewhere(job).result(timeout=PATIENCE_SECONDS)
         return answer
 
     monkeypatch.setattr(module, name, reached)

@@ -30,6 +30,7 @@ from tests.runs.cast import (
     text,
     tool,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -176,7 +177,7 @@ def test_control_read_first_and_then_written_they_would(model, ann):
     def reserve_carelessly():
         seen = account(run)
         if seen.remaining_usd >= Decimal("0.03"):
-            together.wait(10)
+            together.wait(PATIENCE_SECONDS)
             Account.objects.filter(run=run).update(reserved_usd=F("reserved_usd") + Decimal("0.03"))
 
     together = threading.Barrier(20)

@@ -21,7 +21,7 @@ from runs.reconcile import Reconciler
 from runs.states import StopReason
 from tests.runs.cast import agent, at_once, call, carry_all, claim, script, scripts, start, text, tool
 from tests.runs.meanwhile import elsewhere, just_before
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools import executors
 from tools.values import Effect, ToolResult
 
@@ -156,7 +156,7 @@ class TestObservers:
         yield reconciler
         reconciler.stop()
         for thread in reconciler._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE_SECONDS)
         reconciler._fallback.shutdown()
 
     def test_one_that_hangs_holds_up_nobody_elses_work(self, observe, reconciler, model, ann):
@@ -164,13 +164,13 @@ class TestObservers:
 
         def hang(event):
             entered.set()
-            leave.wait(timeout=60)
+            leave.wait(timeout=PATIENCE_SECONDS)
 
         observe("tests.hanging", "run_accepted", hang)
         agent()
         start(ann, "the one it hangs on")
         reconciler.start()
-        assert entered.wait(timeout=20)
+        assert entered.wait(timeout=PATIENCE_SECONDS)
 
         try:
             run = start(ann, script(DONE))
@@ -190,7 +190,7 @@ class TestLeases:
             Dispatch.objects.update(lease_until=LONG_AGO)
             with transaction.atomic():
                 Dispatch.objects.select_for_update().get(pk=locked.dispatch_id)
-                renewed = elsewhere(leases.keeper.renew).result(timeout=10)
+                renewed = elsewhere(leases.keeper.renew).result(timeout=PATIENCE_SECONDS)
 
         assert renewed == 1
         assert not Dispatch.objects.forgotten().filter(pk=other.dispatch_id).exists()

@@ -14,7 +14,7 @@ from runs.models import Attempt, Dispatch
 from tests.model_fixtures import Process, ScriptedModel
 from tests.runs.cast import agent, call, carry_all, event_types, only_call, script, start, text, tool
 from tests.runs.meanwhile import elsewhere
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
@@ -71,7 +71,7 @@ def end_session_of(pid: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    elsewhere(end).result(timeout=20)
+    elsewhere(end).result(timeout=PATIENCE_SECONDS)
 
 
 def lose_the_word_of(monkeypatch: pytest.MonkeyPatch, is_ours: Callable[[], bool]) -> None:

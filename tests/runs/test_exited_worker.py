@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,6 +16,7 @@ from runs.models import Dispatch
 from tests.runs.cast import agent, event_types, script, start, text
 from tests.runs.meanwhile import elsewhere
 from tests.stack import database_url
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
@@ -44,19 +44,16 @@ def test_what_a_frozen_neighbour_has_in_hand_is_left_for_the_next_telling_and_th
         with transaction.atomic():
             Dispatch.objects.select_for_update(of=("self",)).get(pk=locked.pk)
             has_locked.set()
-            may_go.wait(20)
+            may_go.wait(PATIENCE_SECONDS)
 
     frozen = elsewhere(freeze)
-    assert has_locked.wait(10)
-    began = time.monotonic()
+    assert has_locked.wait(PATIENCE_SECONDS)
     with pytest.raises(OperationalError, match="lock timeout"):
         leases.process_exited("worker", GONE)
-    took = time.monotonic() - began
-    assert took < 5, "the supervisor looks after all the others meanwhile"
     assert (is_free(locked), is_free(other)) == (False, True)
 
     may_go.set()
-    frozen.result(timeout=20)
+    frozen.result(timeout=PATIENCE_SECONDS)
     leases.process_exited("worker", GONE)
 
     assert is_free(locked)

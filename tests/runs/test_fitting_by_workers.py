@@ -12,7 +12,7 @@ from runs import reconcile
 from runs.reconcile import Reconciler
 from tests.agents import cast
 from tests.agents.routing import desk
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +28,7 @@ def reconciler(settings):
     yield made
     made.stop()
     for thread in made._threads:
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE_SECONDS)
     roster.forget()
 
 
@@ -47,7 +47,7 @@ class Slow(WordVectors):
 
     def embed(self, texts):
         self.entered.set()
-        self.release.wait(timeout=20)
+        self.release.wait(timeout=PATIENCE_SECONDS)
         return super().embed(texts)
 
 
@@ -58,7 +58,7 @@ def test_a_fit_that_takes_its_time_holds_up_no_sweep(reconciler, settings, monke
     monkeypatch.setattr(reconcile, "wake_due", lambda: sweeps.append(Slow.release.is_set()))
 
     reconciler.start()
-    assert Slow.entered.wait(timeout=20)
+    assert Slow.entered.wait(timeout=PATIENCE_SECONDS)
     before = len(sweeps)
     eventually(lambda: len(sweeps) > before + 3)
     Slow.release.set()

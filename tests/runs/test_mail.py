@@ -14,6 +14,7 @@ from runs.models import Dispatch, Message, Step, ToolCall
 from runs.values import Ended
 from tests.runs.cast import agent, call, carry_all, claim, events_of, go_on, script, scripts, start, text, tool
 from tests.runs.meanwhile import elsewhere, just_after, wait_until_somebody_waits_for_us
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -291,7 +292,7 @@ def write_to_each_other(ann, monkeypatch):
 
     monkeypatch.setattr(mail, "_taken", taken)
     settling._answer_platform(*asked[0])
-    return began[0].exception(timeout=20)
+    return began[0].exception(timeout=PATIENCE_SECONDS)
 
 
 def _asked_to_send(dispatch):

@@ -43,6 +43,7 @@ from tests.runs.meanwhile import (
     run_into_us,
     wait_until_somebody_waits_for_us,
 )
+from tests.waiting import PATIENCE_SECONDS
 from tools import callables, executors, registry
 from tools.executors import launcher
 from tools.models import Tool
@@ -152,7 +153,7 @@ class TestACallInDoubtThatMayNoLongerBeSent:
 
     def lose_the_answer(self, monkeypatch, meanwhile=lambda: None):
         def lose(*args, **kwargs):
-            elsewhere(meanwhile).result(timeout=20)
+            elsewhere(meanwhile).result(timeout=PATIENCE_SECONDS)
             return LOST
 
         monkeypatch.setattr(executors, "run", lose)
@@ -303,7 +304,7 @@ class TestLocks:
         monkeypatch.setattr(artifacts, "keep", keep)
         carrier.carry(run.dispatches.get().pk)
 
-        others[0].result(timeout=20)
+        others[0].result(timeout=PATIENCE_SECONDS)
         assert Artifact.objects.filter(run=run).exists()
 
     def test_a_claim_and_the_end_of_a_dispatch_ask_nothing_of_its_run(self, model, ann):
@@ -312,7 +313,7 @@ class TestLocks:
         run = start(ann, script(ACT, DONE))
         with transaction.atomic():
             Run.objects.select_for_update(no_key=True).get(pk=run.pk)
-            lease = elsewhere(lambda: leases.claim(run.dispatches.get().pk)).result(timeout=20)
+            lease = elsewhere(lambda: leases.claim(run.dispatches.get().pk)).result(timeout=PATIENCE_SECONDS)
             assert lease is not None
         engine.advance(lease)
         assert only_call(run).status == states.AWAITING_APPROVAL
@@ -320,7 +321,7 @@ class TestLocks:
         with transaction.atomic():
             Run.objects.select_for_update(no_key=True).get(pk=run.pk)
             ended = elsewhere(lambda: cancelling.end_at_once(lease, StopReason.QUARANTINED, "Enough.")).result(
-                timeout=20
+                timeout=PATIENCE_SECONDS,
             )
 
         assert ended == Ended(StopReason.QUARANTINED)
@@ -343,7 +344,7 @@ class TestLocks:
         rule = OrderingRule(before=before, after=after, reason="look first")
         OrderingRuleAdmin(OrderingRule, admin.site).save_model(request, rule, None, False)
 
-        others[0].result(timeout=20)
+        others[0].result(timeout=PATIENCE_SECONDS)
         assert OrderingRule.objects.exists()
         assert Agent.objects.get(slug="before").published == draft
 
@@ -356,19 +357,21 @@ class TestLocks:
         def ask(*args):
             answer = original(*args)
             asked.set()
-            may_record.wait(20)
+            may_record.wait(PATIENCE_SECONDS)
             return answer
 
         original = asking.ask
         monkeypatch.setattr(asking, "ask", ask)
         turn = elsewhere(lambda: engine.advance(lease))
-        asked.wait(20)
+        asked.wait(PATIENCE_SECONDS)
         with transaction.atomic():
             Dispatch.objects.update(rung_at=Now())
             may_record.set()
             wait_until_somebody_waits_for_us()
-            elsewhere(lambda: manifests.retire(Agent.objects.get(slug="worker"), by=None)).result(timeout=20)
-        turn.result(timeout=20)
+            elsewhere(lambda: manifests.retire(Agent.objects.get(slug="worker"), by=None)).result(
+                timeout=PATIENCE_SECONDS
+            )
+        turn.result(timeout=PATIENCE_SECONDS)
 
         assert only_call(run).status == states.REFUSED
         assert not Attempt.objects.exists()
@@ -380,7 +383,7 @@ class TestLocks:
         renewed = []
 
         def start_slowly():
-            renewed.append(elsewhere(leases.keeper.renew).result(timeout=20))
+            renewed.append(elsewhere(leases.keeper.renew).result(timeout=PATIENCE_SECONDS))
             return []
 
         monkeypatch.setattr(executors, "process_identities", start_slowly)
@@ -419,7 +422,7 @@ def test_a_proposal_of_a_dispatch_that_is_set_aside_waits_for_nobody(pair, ann, 
 
 
 used: list = []
-side_by_side = threading.Barrier(4, timeout=20)
+side_by_side = threading.Barrier(4, timeout=PATIENCE_SECONDS)
 
 
 @callables.register("tests.count_runs", trusted=True)

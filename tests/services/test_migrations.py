@@ -12,6 +12,7 @@ from django.db import connection
 
 from orchestrator_site.services.processes import REPOSITORY
 from tests.stack import database_url
+from tests.waiting import PATIENCE_SECONDS
 
 # From the top floor down: whoever is pointed at leaves last.
 ROOMS = ("demo", "runs", "approvals", "agents", "tools", "core")
@@ -35,6 +36,7 @@ django.setup()
 from django.core.management import call_command
 from django.apps import apps
 from django.db import connection
+from tests.waiting import PATIENCE_SECONDS
 call_command("migrate", verbosity=0)
 for room in {rooms!r}:
     call_command("migrate", room, "zero", verbosity=0)
@@ -54,7 +56,7 @@ def test_every_migration_is_reversible(empty_database: str) -> None:
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
 
     assert (done.returncode, done.stdout.strip()) == (0, "left: []"), done.stderr

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from orchestrator_site.services import bootstrap
 from orchestrator_site.services.processes import REPOSITORY
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_another_command_runs_the_platform_over_a_database_of_its_own(data: Path) -> None:
@@ -32,7 +33,7 @@ def test_another_command_runs_the_platform_over_a_database_of_its_own(data: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
     assert run.returncode == 0, run.stderr

@@ -53,7 +53,7 @@ def test_a_pool_is_back_soon_after_a_long_outage(data: Path, server: Child) -> N
         with pool.connection() as connection:
             connection.execute("SELECT 1")
 
-        assert time.monotonic() - back_at < 2, "without steady tries it stands still for seven more seconds"
+        assert time.monotonic() - back_at < 6, "without steady tries it stands still for seven more seconds"
 
 
 @pytest.mark.crash

