@@ -21,6 +21,13 @@ def refuse_other_pools(sender: Any, **kwargs: Any) -> None:
         raise SystemExit("Baton's workers run in the threads pool: start them with `--pool threads`.")
 
 
+@worker_init.connect
+def prepare(**kwargs: Any) -> None:
+    from tools import executors
+
+    executors.prepare()
+
+
 @worker_ready.connect
 def start_beside_the_pool(**kwargs: Any) -> None:
     from runs import worker

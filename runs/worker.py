@@ -25,7 +25,7 @@ _reconciler: Reconciler | None = None
 
 def start() -> None:
     """Called once the worker is ready. What is slow begins now, so that it is not inside a task: the import of the
-    model boundary, and, beside it, the process that tool calls are forked from.
+    model boundary, and, where it is not there yet, the process that tool calls are forked from.
     """
     global _reconciler
     threading.Thread(target=executors.process_identities, name="start of the fork server", daemon=True).start()

@@ -3,7 +3,6 @@ import urllib.request
 import psutil
 
 from tests.stack import Stack
-from tests.waiting import eventually
 
 
 def test_the_stack_serves_the_test_database(stack: Stack) -> None:
@@ -15,6 +14,11 @@ def test_the_stack_serves_the_test_database(stack: Stack) -> None:
 
 
 def test_a_worker_has_the_process_that_tool_calls_are_forked_from_before_the_first_call(stack: Stack) -> None:
-    worker = stack.start_worker()
+    """A copy of itself: by then it has read in everything, and has no threads yet."""
+    worker = psutil.Process(stack.start_worker().pid)
 
-    eventually(lambda: psutil.Process(worker.pid).children())
+    [copy] = worker.children()
+
+    assert copy.cmdline() == worker.cmdline()
+    assert copy.num_threads() == 1
+    assert not copy.net_connections(kind="inet")

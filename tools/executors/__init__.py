@@ -94,6 +94,14 @@ def foreseen_refusal(spec: ToolSpec) -> str:
     return http.foreseen_refusal(spec.name, spec.config) if spec.executor is ExecutorKind.HTTP else ""
 
 
+def prepare() -> None:
+    """Called once by a worker that is about to start its threads: what tool calls are forked from is made now."""
+    try:
+        launcher.copy_this_process()
+    except (launcher.CannotStart, OSError):
+        logger.exception("The fork server of this worker does not start as a copy.")
+
+
 def process_identities() -> list[str]:
     """The processes that may carry an attempt's effect; when all are dead, so is the attempt. Record it before run().
 

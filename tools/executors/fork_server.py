@@ -1,8 +1,9 @@
 """The process that children are forked from: one a worker, single-threaded, with Django loaded and no connection open.
 
-A fork of the worker itself would copy its threads' locks in whatever state they are; a new interpreter for every call
-would take a second. multiprocessing's own fork server does not do: its children hold the pipe that
-tells it of the worker's death, run the worker's main module again, and polls of its process list race between threads.
+A fork of the worker at work would copy its threads' locks in whatever state they are; a new interpreter for every call
+would take a second. So the worker is copied once, before it has threads; should that copy die, a new interpreter takes
+its place. multiprocessing's own fork server does not do: its children hold the pipe that tells it of the worker's
+death, run the worker's main module again, and polls of its process list race between threads.
 
 The worker asks by one byte with two descriptors: the child's end of the channel, and the end of a pipe on which the
 exit status is told once the child is reaped. When the worker is gone, so is its end of the socket: every child's group

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.executors import processes
+from tools.executors import fork_server, processes
 from tools.executors.child import ASK, ENTERED, LENGTH
 from tools.executors.fork_server import FORK, NUMBER, READY
 
@@ -85,6 +85,18 @@ def in_child(request: Mapping[str, Any], *, timeout_seconds: float, limit_bytes:
         exit_status=child.exit_status,
         seen_dead=child.seen_dead,
     )
+
+
+def copy_this_process() -> None:
+    """Make the fork server out of this process as it is: half the time and memory of a new interpreter.
+
+    For a worker that has read in everything and has no thread and no connection yet; where other threads run, whose
+    locks a copy would have in whatever state they are, the first call starts a server as ever. Raises CannotStart.
+    """
+    global _current
+    with _lock:
+        if _current is None and threading.active_count() == 1:
+            _current = _ForkServer(_Copy)
 
 
 def server_identity() -> str:
@@ -264,15 +276,54 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
+def _new_interpreter(theirs: socket.socket) -> subprocess.Popen:
+    command = [sys.executable, "-c", BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path]
+    return subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+class _Copy:
+    """A fork of this process: as much of a `subprocess.Popen` as is asked of a fork server, by one thread at a time."""
+
+    def __init__(self, theirs: socket.socket) -> None:
+        self.returncode: int | None = None
+        worker_pid = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self._live(theirs.fileno(), worker_pid)
+            finally:
+                os._exit(os.EX_SOFTWARE)
+
+    def _live(self, control_fd: int, worker_pid: int) -> None:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.closerange(3, control_fd)
+        os.closerange(control_fd + 1, os.sysconf("SC_OPEN_MAX"))
+        fork_server.main(control_fd, worker_pid)
+
+    def poll(self) -> int | None:
+        return self._reap(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        return self._reap(0)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+
 class _ForkServer:
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[socket.socket], "subprocess.Popen | _Copy"] = _new_interpreter) -> None:
         self.sending = threading.Lock()
         self.control, theirs = _pair()
-        command = [sys.executable, "-c", BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path]
         with theirs:
-            self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-            )
+            self.process = begin(theirs)
         self.identity = processes.identity(self.process.pid)
         self.control.settimeout(START_LIMIT_SECONDS)
         try:

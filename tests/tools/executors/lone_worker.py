@@ -1,4 +1,7 @@
-"""A process like a worker: it runs one call that never ends, in a thread, and says who carries it."""
+"""A process like a worker: it runs one call that never ends, in a thread, and says who carries it.
+
+`how` its fork server begins: as a `copy` of it, or as an `interpreter` of its own.
+"""
 
 import json
 import sys
@@ -11,7 +14,9 @@ from tools import executors
 from tools.values import CallContext, ExecutorKind, ToolSpec
 
 
-def main(path: str) -> None:
+def main(path: str, how: str) -> None:
+    if how == "copy":
+        executors.prepare()
     spec = ToolSpec("appends", 1, "", {"type": "object"}, ExecutorKind.PYTHON, {"callable": "targets.appends"})
     call = CallContext("key", UUID(int=1), UUID(int=2), UUID(int=3))
     print(json.dumps(executors.process_identities()), flush=True)
@@ -21,4 +26,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -66,10 +66,32 @@ def test_the_identities_are_the_worker_and_its_fork_server() -> None:
     assert executors.is_dead(server) is False
 
 
+REPLACED = """
+import json, os, signal
+from tools import executors
+executors.prepare()
+first = executors.process_identities()[1]
+os.kill(int(first.split("/")[-2]), signal.SIGKILL)
+while executors.is_dead(first) is not True:
+    pass
+print(json.dumps([first, *executors.process_identities()[1:]]))
+"""
+
+
+def test_a_copy_that_was_killed_is_replaced() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+    told = subprocess.check_output([sys.executable, "-c", REPLACED], env=environment)
+
+    first, second = json.loads(told)
+    assert first != second
+
+
+@pytest.mark.parametrize("how", ["copy", "interpreter"])
 @pytest.mark.parametrize("victim", ["worker", "fork server", "both"])
-def test_a_killed_worker_or_fork_server_takes_the_running_call_along(tmp_path: Path, victim: str) -> None:
+def test_a_killed_worker_or_fork_server_takes_the_running_call_along(tmp_path: Path, victim: str, how: str) -> None:
     file = tmp_path / "ticks"
-    command = [sys.executable, "-m", "tests.tools.executors.lone_worker", str(file)]
+    command = [sys.executable, "-m", "tests.tools.executors.lone_worker", str(file), how]
     # Without Django the fork server is up sooner; what dies with whom is the same.
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as worker:
