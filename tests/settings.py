@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests.waiting import PATIENCE_SECONDS
+
 # Handed on to parallel test processes, which use the services of the one that started them.
 if "BATON_TEST_DATA_DIR" not in os.environ:
     os.environ["BATON_TEST_DATA_DIR"] = tempfile.mkdtemp(prefix="baton-test-")
@@ -26,6 +28,7 @@ os.environ |= {
     "BATON_CALLABLES": "tests.runs.callables",
     "BATON_DB_POOL": "0",
     "BATON_EGRESS": "*://127.0.0.1:*",  # where the targets of tests listen
+    "BATON_STATEMENT_SECONDS": str(2 * PATIENCE_SECONDS),
     "SECRET_KEY": "for tests only, long enough to sign with",
 }
 if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
@@ -35,6 +38,9 @@ if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
     os.environ["BATON_TEST_REDIS_IS_OURS"] = "1"
 
 from orchestrator_site.settings import *  # noqa: E402, F403
+
+# A test may hold its transaction open for as long as it works, also on a machine that stands still for a minute.
+DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"  # noqa: F405
 
 PASSWORD_HASHERS = ["tests.hashing.QuickHasher"]
 LOGGING_CONFIG = None
