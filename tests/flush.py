@@ -18,13 +18,13 @@ _is_left = False
 def empty_tables(operations: DatabaseOperations, sql_list: Sequence[str]) -> None:
     """Django's flush after a transactional test, past the triggers that keep events from being deleted.
 
-    With nobody else in the database the few tables that hold rows are emptied by DELETE, which is ten times as fast;
-    TRUNCATE waits for whoever is still writing. Tried again when it meets a living worker: the one that loses the
-    deadlock may be us.
+    The few tables that hold rows are emptied by DELETE, which is ten times as fast as TRUNCATE of all; where others are
+    in the database, whoever is still writing is waited for. Tried again when it meets a living worker: the one that
+    loses the deadlock may be us.
     """
     for left in reversed(range(TRIES)):
         try:
-            _empty(operations, sql_list)
+            _empty(operations)
             break
         except OperationalError:
             if not left:
@@ -44,15 +44,16 @@ def migrated(verbosity: int, interactive: bool, db: str, **rest: Any) -> None:
         _written = _standing(cursor)
 
 
-def _empty(operations: DatabaseOperations, sql_list: Sequence[str]) -> None:
+def _empty(operations: DatabaseOperations) -> None:
     global _is_left
     connection = operations.connection
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute("SET LOCAL lock_timeout = '5s'")
-        is_alone = _is_alone(cursor)
-        _is_left = is_alone and _standing(cursor) == _written
-        for each in _deletes(operations, cursor) if is_alone else sql_list:
+        if not _is_alone(cursor):
+            cursor.execute(f"LOCK TABLE {', '.join(_tables(operations))} IN ACCESS EXCLUSIVE MODE")
+        _is_left = _standing(cursor) == _written
+        for each in _deletes(operations, cursor):
             cursor.execute(each)
 
 
@@ -72,9 +73,12 @@ def _standing(cursor: CursorWrapper) -> str:
     return cursor.fetchone()[0]
 
 
+def _tables(operations: DatabaseOperations) -> list[str]:
+    names = operations.connection.introspection.django_table_names(True, include_views=False)
+    return [operations.quote_name(name) for name in names]
+
+
 def _deletes(operations: DatabaseOperations, cursor: CursorWrapper) -> list[str]:
-    introspection = operations.connection.introspection
-    names = introspection.django_table_names(True, include_views=False)
-    tables = [operations.quote_name(name) for name in names if not (_is_left and name in STANDING)]
+    tables = [name for name in _tables(operations) if not (_is_left and name.strip('"') in STANDING)]
     cursor.execute(f"SELECT {', '.join(f'EXISTS (SELECT FROM {table})' for table in tables)}")
     return [f"DELETE FROM {table}" for table, has_rows in zip(tables, cursor.fetchone(), strict=True) if has_rows]

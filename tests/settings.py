@@ -26,7 +26,7 @@ for _name in [*os.environ]:
 os.environ |= {
     "BATON_DATA_DIR": str(_data),
     "BATON_CALLABLES": "tests.runs.callables",
-    "BATON_DB_POOL": "0",
+    "BATON_DB_POOL": "1",
     "BATON_EGRESS": "*://127.0.0.1:*",  # where the targets of tests listen
     "BATON_STATEMENT_SECONDS": str(2 * PATIENCE_SECONDS),
     "SECRET_KEY": "for tests only, long enough to sign with",
@@ -38,6 +38,9 @@ if "REDIS_URL" not in os.environ or os.environ.get("BATON_TEST_REDIS_IS_OURS"):
     os.environ["BATON_TEST_REDIS_IS_OURS"] = "1"
 
 from orchestrator_site.settings import *  # noqa: E402, F403
+
+# Some tests hold many transactions open at once.
+DATABASES["default"]["OPTIONS"]["pool"] |= {"min_size": 1, "max_size": 64}  # noqa: F405
 
 # A test may hold its transaction open for as long as it works, also on a machine that stands still for a minute.
 DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=0"  # noqa: F405

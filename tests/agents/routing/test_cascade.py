@@ -301,7 +301,8 @@ def test_who_finds_the_lock_taken_leaves_it(monkeypatch):
     try:
         with other.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [fits.LOCK])
-        assert not fits.keep_up()
+            assert not fits.keep_up()
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [fits.LOCK])
     finally:
         other.close()
 
