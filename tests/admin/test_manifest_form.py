@@ -1,4 +1,4 @@
-"""A manifest through its form: everything that was typed arrives, and nothing that was typed is lost."""
+"""Forms, a manifest's above all: everything that was typed arrives, and nothing that was typed is lost."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from agents import manifests
 from agents.models import Agent, Manifest, ModelEntry
 from agents.values import GrantSpec, Limits
 from tests.admin import cast
+from tests.agents import cast as agents_cast
 from tools.values import Risk
 
 ADD = "admin:agents_manifest_add"
@@ -327,3 +328,12 @@ def sent_back_from(page: Any) -> dict[str, Any]:
         for name, values in reader.found.items()
     }
     return {name: value for name, value in read.items() if name not in {"csrfmiddlewaretoken", "", "q"}}
+
+
+def test_the_page_of_an_agent_says_all_that_it_owns(operating: Client) -> None:
+    owns = "Questions about orders: where a parcel is, contents, prices and status, finding and comparing them."
+    manifest = agents_cast.at_work("orders-desk", owns=owns)
+
+    page = operating.get(reverse("admin:agents_agent_change", args=[manifest.agent_id])).content.decode()
+
+    assert owns in page

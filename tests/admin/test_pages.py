@@ -1,17 +1,20 @@
 """Every page of the admin: who sees it, who edits it, and how many queries a list costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
+from agents import roster
 from agents.models import (
     Agent,
     Exemplar,
@@ -57,11 +60,11 @@ from runs.models import (
     ToolCall,
     WatchRule,
 )
-from runs.planning import templates
 from tests.admin import cast
 from tests.admin.cast import Everything
-from tests.agents import cast as agents_cast
 from tools.models import DestinationList, EgressRule, Tool, ToolVersion
+
+pytestmark = pytest.mark.django_db
 
 GROUND = [Event, ChainHead, Checkpoint, Restoration, Observation, IdempotencyKey, Token]
 ROUTES = [RoutingRule, Exemplar, RoutingFit]
@@ -112,6 +115,17 @@ NEVER_EDITED = [
     ],
     *[*WORK, Place, RateBucket, WorkerRoster, RosterEpoch, RoutingFit],
 ]
+
+
+@pytest.fixture(scope="module")
+def everything(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Everything]:
+    """Made once for the tests of a module, which see it with `django_db` and change nothing that stays."""
+    roster.forget()
+    with django_db_blocker.unblock():
+        try:
+            yield Everything()
+        finally:
+            call_command("flush", verbosity=0, interactive=False)
 
 
 def test_every_table_of_the_platform_that_people_look_for_has_a_page() -> None:
@@ -366,22 +380,3 @@ def test_the_admin_says_that_the_demo_model_server_answers(operating: Client, se
 
     settings.ANTHROPIC_API_KEY = "a key"
     assert "Demo model server" not in operating.get(cast.list_url(Run)).content.decode()
-
-
-def test_a_plan_template_begins_as_an_example_that_is_a_plan(operating: Client) -> None:
-    form = operating.get(reverse("admin:runs_plantemplate_add")).context["adminform"].form
-    begun = PlanTemplate(content=form["content"].initial, parameters=form["parameters"].initial)
-
-    told = [problem.field for problem in templates.problems(begun)]
-
-    assert told == ["content.nodes.0.agent", "content.nodes.1.agent"], "they are not at work here"
-
-
-def test_the_page_of_an_agent_says_all_that_it_owns(operating: Client) -> None:
-    owns = "Questions about orders: where a parcel is, contents, prices and status, finding and comparing them."
-    agents_cast.entry()
-    manifest = agents_cast.at_work("orders-desk", owns=owns)
-
-    page = operating.get(reverse("admin:agents_agent_change", args=[manifest.agent_id])).content.decode()
-
-    assert owns in page

@@ -1,4 +1,4 @@
-"""What the admin's buttons do: each calls the verb that the API calls, and an event is recorded."""
+"""What the admin's buttons do, each by the verb that the API calls and with an event recorded; and how forms begin."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ from agents import manifests
 from agents.models import Agent, Manifest, ModelEntry, OrderingRule
 from orchestrator_site.core import events
 from orchestrator_site.core.models import Event, Observation, Token
-from runs.models import Run
+from runs.models import PlanTemplate, Run
+from runs.planning import templates
 from tests.admin import cast
 from tests.admin.cast import Everything
 from tools.models import Tool, ToolVersion
@@ -366,3 +367,12 @@ def test_no_button_moves_anything_when_it_is_only_opened(everything: Everything,
         assert operating.get(cast.verb_url(row, verb)).status_code == 200
 
     assert Event.objects.count() == before
+
+
+def test_a_plan_template_begins_as_an_example_that_is_a_plan(operating: Client) -> None:
+    form = operating.get(reverse("admin:runs_plantemplate_add")).context["adminform"].form
+    begun = PlanTemplate(content=form["content"].initial, parameters=form["parameters"].initial)
+
+    told = [problem.field for problem in templates.problems(begun)]
+
+    assert told == ["content.nodes.0.agent", "content.nodes.1.agent"], "they are not at work here"
