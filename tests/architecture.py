@@ -57,13 +57,15 @@ class Source:
         return room
 
     @property
-    def tree(self) -> ast.Module:
-        return _parsed(self.path, self.path.stat().st_mtime_ns)
+    def mentions(self) -> tuple[ast.Import | ast.ImportFrom | ast.Call, ...]:
+        """Where it may name another module."""
+        return _mentions(self.path, self.path.stat().st_mtime_ns)
 
 
 @cache
-def _parsed(path: Path, modified_ns: int) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+def _mentions(path: Path, modified_ns: int) -> tuple[ast.Import | ast.ImportFrom | ast.Call, ...]:
+    tree = ast.parse(path.read_text(), str(path))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
 
 
 def violations(root: Path) -> list[str]:
@@ -101,7 +103,7 @@ def _sources(root: Path) -> Iterator[Source]:
 
 
 def _uses(source: Source, sources: dict[str, Source]) -> Iterator[Use]:
-    for node in ast.walk(source.tree):
+    for node in source.mentions:
         if isinstance(node, ast.Import):
             yield from (_use(node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -109,7 +111,7 @@ def _uses(source: Source, sources: dict[str, Source]) -> Iterator[Use]:
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
                 yield _use(node, whole if whole in sources else base)
-        elif isinstance(node, ast.Call):
+        else:
             yield from _text_uses(node)
 
 
