@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -291,8 +292,10 @@ class _Copy:
         if self.pid == 0:
             try:
                 self._live(theirs.fileno(), worker_pid)
-            finally:
+            except BaseException:
+                traceback.print_exc()
                 os._exit(os.EX_SOFTWARE)
+            os._exit(os.EX_OK)
 
     def _live(self, control_fd: int, worker_pid: int) -> None:
         os.setsid()
