@@ -24,7 +24,7 @@ class Backup:
     def restore(self) -> None:
         """Whoever is connected is thrown out, as when a server is replaced."""
         connection.close()
-        connection.close_pool()
+        connection.close_pool()  # type: ignore[attr-defined]
         with psycopg.connect(**_login(), dbname="postgres", autocommit=True) as database:
             name = sql.Identifier(_name())
             database.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
