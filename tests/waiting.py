@@ -6,6 +6,8 @@ from typing import Any
 
 # Many times what anything takes on a machine that does nothing else; on a busy one it must still not be the end.
 PATIENCE_SECONDS = 300
+# A deadline that is meant to pass: long enough that what it cuts has certainly begun.
+CUT_SECONDS = 3
 
 
 def eventually(

@@ -15,6 +15,7 @@ import pytest
 from agents import llm, wire
 from agents.values import FailureKind, ModelFailure, ModelReply, ModelRequest, ModelSpec, Usage
 from tests.agents.raw_server import STREAM_HEAD, answering, block, message_end, message_start, response, sse
+from tests.waiting import CUT_SECONDS
 
 RETRY, NEXT_MODEL, FATAL = FailureKind.RETRY, FailureKind.NEXT_MODEL, FailureKind.FATAL
 NEXT_ACCESS = FailureKind.NEXT_ACCESS
@@ -536,7 +537,7 @@ def test_a_server_that_drips_for_ever_is_cut_at_the_deadline(start, drop):
     if drop.startswith(b"event: content"):
         start += sse("content_block_start", index=0, content_block={"type": "text", "text": ""})
     with answering(start, drip=itertools.repeat(drop)) as url:
-        answer = failure(streamed(request(url, timeout_seconds=0.5)))
+        answer = failure(streamed(request(url, timeout_seconds=CUT_SECONDS)))
 
     assert (answer.kind, answer.code, answer.sent) == (RETRY, "timeout", True)
 

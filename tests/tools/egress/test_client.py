@@ -14,6 +14,7 @@ import pytest
 
 from tests.tools.egress.conftest import Allow, Resolver
 from tests.tools.targets import HttpTarget, Received, answer, http_target
+from tests.waiting import CUT_SECONDS
 from tools import executors
 from tools.egress import client, live, targets
 from tools.egress.hosts import address
@@ -320,4 +321,4 @@ def test_a_drip_feed_ends_at_the_deadline_also_behind_a_redirect(canary: HttpTar
     canary.reactions |= {"/": redirect("/drip"), "/drip": drip}
     allow(f"http://127.0.0.1/32:{canary.port}")
 
-    assert call(canary.url + "/", seconds=0.6).error is ErrorKind.TIMEOUT
+    assert call(canary.url + "/", seconds=CUT_SECONDS).error is ErrorKind.TIMEOUT

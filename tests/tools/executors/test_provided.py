@@ -15,7 +15,7 @@ import pytest
 
 from tests.tools.executors.conftest import ANYTHING, Execute, call_context
 from tests.tools.targets import HttpTarget, Received, answer
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import CUT_SECONDS, PATIENCE_SECONDS
 from tools import executors, outbound
 from tools.egress import rules
 from tools.executors import child, isolation, launcher, validate_config
@@ -148,7 +148,7 @@ def test_the_deadline_is_the_calls(execute: Execute, target: HttpTarget) -> None
     target.reactions["/slow"] = lambda connection, received: release.wait(2 * PATIENCE_SECONDS) and None  # type: ignore[assignment]
 
     began = time.monotonic()
-    result = execute(tool("fetches"), {"url": f"{target.url}/slow", "method": "POST"}, seconds=1.0)
+    result = execute(tool("fetches"), {"url": f"{target.url}/slow", "method": "POST"}, seconds=CUT_SECONDS)
     release.set()
 
     assert result.error in (ErrorKind.TIMEOUT, ErrorKind.LOST)

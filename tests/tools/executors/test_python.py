@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from tests.tools.executors.conftest import Execute, call_context, python_tool
-from tests.waiting import eventually
+from tests.waiting import CUT_SECONDS, eventually
 from tools import executors
 from tools.executors import launcher, processes
 from tools.values import Absent, CannotTell, Effect, ErrorKind, Found
@@ -108,7 +108,7 @@ def test_a_hanging_call_frees_its_slot_at_the_deadline_and_its_process_is_gone(
 ) -> None:
     file = tmp_path / "pid"
 
-    result = execute(python_tool("hangs"), {"pid_file": str(file)}, seconds=0.5)
+    result = execute(python_tool("hangs"), {"pid_file": str(file)}, seconds=CUT_SECONDS)
 
     assert (result.error, result.sent) == (ErrorKind.TIMEOUT, True)
     assert not psutil.pid_exists(int(file.read_text()))
@@ -117,7 +117,7 @@ def test_a_hanging_call_frees_its_slot_at_the_deadline_and_its_process_is_gone(
 def test_the_deadline_kills_grandchildren_too(execute: Execute, tmp_path: Path) -> None:
     file = tmp_path / "ticks"
 
-    execute(python_tool("appends"), {"path": str(file)}, seconds=0.6)
+    execute(python_tool("appends"), {"path": str(file)}, seconds=CUT_SECONDS)
 
     assert _stops_growing(file) > 0
     assert _stops_growing(Path(f"{file}.grandchild")) > 0
