@@ -27,14 +27,14 @@ from tests.live.conftest import signed_in
 from tests.model_fixtures import Process
 from tests.runs import cast
 from tests.stack import Stack, free_port
-from tests.waiting import PATIENCE_SECONDS, eventually
+from tests.waiting import eventually
 from tools.models import Tool
 from tools.values import Effect, Risk
 
 pytestmark = [pytest.mark.crash, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("model")]
 
-# A hung Redis takes time of the one caller in five seconds who tries; the others are answered at once.
-AT_ONCE_SECONDS = 1.5
+# A hung Redis takes that much of the one caller in five seconds who tries; the others are answered at once.
+SLOWEST_SECONDS, AT_ONCE_SECONDS = 8.0, 1.5
 POSTS = 6
 HANGS_SECONDS = 3
 
@@ -103,7 +103,7 @@ def works_without_redis(site: Site, ledger: Process, cookie: str) -> list[float]
     for path in ("/", "/admin/", "/admin/runs/run/", f"/runs/{ids[0]}/"):
         began = time.monotonic()
         assert ask(site.url + path, Cookie=f"sessionid={cookie}")[0] == 200
-        assert time.monotonic() - began < PATIENCE_SECONDS
+        assert time.monotonic() - began < SLOWEST_SECONDS
     status, page = ask(f"{site.url}/ops/", Cookie=f"sessionid={cookie}")
     assert (status, "does not answer" in page) == (200, True)
     return [seconds for _, seconds in started]
@@ -123,14 +123,14 @@ def test_for_long(site: Site, ledger: Process, ann: User) -> None:
         site.redis.send(signal.SIGSTOP)
         is_told(False, True)
         took = works_without_redis(site, ledger, cookie)
-        assert min(took) < AT_ONCE_SECONDS, took
-        assert max(took) < PATIENCE_SECONDS
+        assert sum(seconds > AT_ONCE_SECONDS for seconds in took) <= 2, took
+        assert max(took) < SLOWEST_SECONDS
 
         site.redis.send(signal.SIGCONT)
         is_told(False, True, False)
         site.redis.kill()
         is_told(False, True, False, True)
-        assert max(works_without_redis(site, ledger, cookie)) < PATIENCE_SECONDS
+        assert max(works_without_redis(site, ledger, cookie)) < SLOWEST_SECONDS
 
         site.redis.start()
         site.redis.wait_ready()
