@@ -1,10 +1,12 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from django.core.management import sql
+from django.core.management import call_command, sql
 from django.db import OperationalError, connections, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.backends.utils import CursorWrapper
+from pytest_django import DjangoDbBlocker
 
 TRIES = 5
 # What `post_migrate` writes. It is left where it stands while it is as it was written, since to write it anew takes
@@ -18,9 +20,9 @@ _is_left = False
 def empty_tables(operations: DatabaseOperations, sql_list: Sequence[str]) -> None:
     """Django's flush after a transactional test, past the triggers that keep events from being deleted.
 
-    The few tables that hold rows are emptied by DELETE, which is ten times as fast as TRUNCATE of all; where others are
-    in the database, whoever is still writing is waited for. Tried again when it meets a living worker: the one that
-    loses the deadlock may be us.
+    The few tables that hold rows are emptied by DELETE, which is ten times as fast as TRUNCATE of all; whoever
+    is still writing is waited for. Tried again when it meets a living worker: the one that loses the deadlock may be
+    us.
     """
     for left in reversed(range(TRIES)):
         try:
@@ -29,6 +31,19 @@ def empty_tables(operations: DatabaseOperations, sql_list: Sequence[str]) -> Non
         except OperationalError:
             if not left:
                 raise
+
+
+@contextmanager
+def rows_of_a_module(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """What is written within stays for tests that see it with `django_db` and change nothing; emptied at the end."""
+    from agents import roster
+
+    roster.forget()  # what a test before read in its own transaction is of no database
+    with blocker.unblock():
+        try:
+            yield
+        finally:
+            call_command("flush", verbosity=0, interactive=False)
 
 
 def migrated(verbosity: int, interactive: bool, db: str, **rest: Any) -> None:
@@ -50,19 +65,12 @@ def _empty(operations: DatabaseOperations) -> None:
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute("SET LOCAL lock_timeout = '5s'")
-        if not _is_alone(cursor):
-            cursor.execute(f"LOCK TABLE {', '.join(_tables(operations))} IN ACCESS EXCLUSIVE MODE")
+        tables = operations.connection.introspection.django_table_names(True, include_views=False)
+        cursor.execute(f"LOCK TABLE {', '.join(map(operations.quote_name, tables))} IN ACCESS EXCLUSIVE MODE")
         _is_left = _standing(cursor) == _written
-        for each in _deletes(operations, cursor):
+        emptied = [operations.quote_name(name) for name in tables if not (_is_left and name in STANDING)]
+        for each in _deletes(cursor, emptied):
             cursor.execute(each)
-
-
-def _is_alone(cursor: CursorWrapper) -> bool:
-    cursor.execute(
-        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND backend_type = 'client backend')"
-    )
-    return cursor.fetchone()[0]
 
 
 def _standing(cursor: CursorWrapper) -> str:
@@ -73,12 +81,6 @@ def _standing(cursor: CursorWrapper) -> str:
     return cursor.fetchone()[0]
 
 
-def _tables(operations: DatabaseOperations) -> list[str]:
-    names = operations.connection.introspection.django_table_names(True, include_views=False)
-    return [operations.quote_name(name) for name in names]
-
-
-def _deletes(operations: DatabaseOperations, cursor: CursorWrapper) -> list[str]:
-    tables = [name for name in _tables(operations) if not (_is_left and name.strip('"') in STANDING)]
+def _deletes(cursor: CursorWrapper, tables: list[str]) -> list[str]:
     cursor.execute(f"SELECT {', '.join(f'EXISTS (SELECT FROM {table})' for table in tables)}")
     return [f"DELETE FROM {table}" for table, has_rows in zip(tables, cursor.fetchone(), strict=True) if has_rows]

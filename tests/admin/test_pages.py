@@ -6,7 +6,6 @@ import pytest
 from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.core.management import call_command
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -14,7 +13,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
-from agents import roster
 from agents.models import (
     Agent,
     Exemplar,
@@ -60,6 +58,7 @@ from runs.models import (
     ToolCall,
     WatchRule,
 )
+from tests import flush
 from tests.admin import cast
 from tests.admin.cast import Everything
 from tools.models import DestinationList, EgressRule, Tool, ToolVersion
@@ -120,12 +119,8 @@ NEVER_EDITED = [
 @pytest.fixture(scope="module")
 def everything(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Everything]:
     """Made once for the tests of a module, which see it with `django_db` and change nothing that stays."""
-    roster.forget()
-    with django_db_blocker.unblock():
-        try:
-            yield Everything()
-        finally:
-            call_command("flush", verbosity=0, interactive=False)
+    with flush.rows_of_a_module(django_db_blocker):
+        yield Everything()
 
 
 def test_every_table_of_the_platform_that_people_look_for_has_a_page() -> None:
