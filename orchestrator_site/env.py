@@ -2,10 +2,13 @@
 
 import json
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+N = TypeVar("N", int, float)
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -16,40 +19,35 @@ def text(name: str, default: str | None = None) -> str:
 
 
 def integer(name: str, default: int, *, at_least: int = 0) -> int:
-    raw = os.environ.get(name)
-    if raw is None:
+    if (raw := os.environ.get(name)) is None:
         return default
-    try:
-        value = int(raw)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from None
+    value = _read(name, raw, int, "a whole number")
     if value < at_least:
         raise ImproperlyConfigured(f"{name} must be at least {at_least}, not {value}.")
     return value
 
 
 def seconds(name: str, default: float, *, above: float = 0) -> float:
-    raw = os.environ.get(name)
-    if raw is None:
+    if (raw := os.environ.get(name)) is None:
         return default
-    try:
-        value = float(raw)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds, not {raw!r}.") from None
+    value = _read(name, raw, float, "a number of seconds")
     if value <= above:
         raise ImproperlyConfigured(f"{name} must be above {above:g} seconds, not {raw}.")
     return value
 
 
+def _read(name: str, raw: str, kind: Callable[[str], N], what: str) -> N:
+    try:
+        return kind(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be {what}, not {raw!r}.") from None
+
+
 def share(name: str, default: float) -> float:
     """A number from 0 to 1."""
-    raw = os.environ.get(name)
-    if raw is None:
+    if (raw := os.environ.get(name)) is None:
         return default
-    try:
-        value = float(raw)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number from 0 to 1, not {raw!r}.") from None
+    value = _read(name, raw, float, "a number from 0 to 1")
     if not 0 <= value <= 1:
         raise ImproperlyConfigured(f"{name} must be from 0 to 1, not {raw}.")
     return value
